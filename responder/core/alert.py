@@ -1,0 +1,105 @@
+"""One alert as it is known now: its newest occurrence, and how an observation changes it.
+
+An occurrence is one firing of an alert, known by (fingerprint, startsAt). A resolution of
+an instant ends every occurrence that started at or before it, whatever source says so; a
+firing that started no later than what was resolved is an old message and changes nothing.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from responder.core.signal import Instant, Signal
+
+Ended: TypeAlias = Literal["", "resolved", "expired"]
+Joined: TypeAlias = tuple[tuple[str, int], ...]
+
+
+class Alert(Struct, frozen=True, gc=False):
+    """Resident and stored; replaced, never changed."""
+
+    id: int
+    """Of the occurrence; grows with time."""
+    fp: int
+    source: str
+    """Who reported it last."""
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: Instant
+    ends_at: Instant | None
+    """While firing: when it lapses (none: never by itself); afterwards: when it ended."""
+    updated_at: Instant
+    """When it was last seen."""
+    url: str = ""
+    timeout: bool = False
+    """``ends_at`` is our own time-out."""
+    ended: Ended = ""
+    """Empty while it fires."""
+    newest_start: Instant = 0
+    """The latest startsAt that any source gave to this occurrence."""
+    joined: Joined = ()
+    """The (rule, key hash) that count it as firing."""
+    dedup: str = ""
+    polled: bool = False
+    """Seen last by a poll: it lapses only when a successful poll misses it."""
+
+
+Outcome: TypeAlias = Literal["opened", "repeated", "changed", "ended", "stale"]
+OPENED: Final = "opened"
+
+
+def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = False) -> tuple[Outcome, Alert | None]:
+    """Say what a signal does to the alert it speaks of, and the alert afterwards.
+
+    opened: a new occurrence begins (its ``id`` is 0, the caller numbers it). repeated:
+    nothing but ``updated_at`` differs. changed: something worth storing differs. ended: the
+    occurrence is over. stale: an old message, or an end of what never fired here.
+
+    Source: the merge rules of Alertmanager's memory provider, with occurrences told apart.
+    """
+    if not signal.firing or (signal.ends_at is not None and signal.ends_at <= now and not signal.momentary):
+        return _end(known, signal, now)
+    if known is None or known.ended:
+        if known is not None and known.ended == "resolved" and signal.starts_at <= known.newest_start:
+            return "stale", known
+        return "opened", Alert(
+            id=0, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
+            starts_at=signal.starts_at, ends_at=signal.ends_at, updated_at=now, url=signal.url,
+            timeout=signal.timeout, newest_start=signal.starts_at, dedup=signal.dedup, polled=polled,
+        )  # fmt: skip
+    ends_at, timeout = signal.ends_at, signal.timeout
+    if ends_at is None or (timeout and known.ends_at is not None and not known.timeout and known.ends_at > ends_at):
+        ends_at, timeout = known.ends_at, known.timeout
+    same = (
+        ends_at == known.ends_at
+        and signal.annotations == known.annotations
+        and signal.starts_at == known.newest_start
+        and polled == known.polled
+        and signal.url == known.url
+        and signal.source == known.source
+    )
+    if same:
+        return "repeated", msgspec.structs.replace(known, updated_at=now)
+    return "changed", msgspec.structs.replace(
+        known,
+        source=signal.source, annotations=signal.annotations, url=signal.url, ends_at=ends_at, timeout=timeout,
+        starts_at=min(known.starts_at, signal.starts_at), newest_start=max(known.newest_start, signal.starts_at),
+        updated_at=now, polled=polled,
+    )  # fmt: skip
+
+
+def _end(known: Alert | None, signal: Signal, now: Instant) -> tuple[Outcome, Alert | None]:
+    if known is None or known.ended or signal.starts_at < known.newest_start and _before(signal, known):
+        return "stale", known
+    ends_at = min(signal.ends_at if signal.ends_at is not None else now, now)
+    return "ended", msgspec.structs.replace(
+        known, source=signal.source, ends_at=max(ends_at, known.starts_at), updated_at=now, ended="resolved",
+        annotations=signal.annotations or known.annotations, newest_start=max(known.newest_start, signal.starts_at),
+        joined=(),
+    )  # fmt: skip
+
+
+def _before(signal: Signal, known: Alert) -> bool:
+    """Say whether the end speaks of an occurrence before the one that fires."""
+    return True
