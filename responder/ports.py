@@ -4,10 +4,22 @@ Asynchronous where the network is, pure elsewhere. The HTTP client comes from th
 so that limits, time-outs and metrics exist once.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from hmac import compare_digest
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    InstanceOf,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from responder.core.instant import format_instant, parse_instant, parse_span, to_datetime
 from responder.core.signal import (
@@ -22,8 +34,9 @@ from responder.core.signal import (
 )
 
 __all__ = [
-    "SECOND", "AlertSource", "Channel", "Context", "Delivery", "Instant", "Labels", "MetricSource", "Parsed",
-    "Permanent", "Rejected", "Sample", "Secret", "Signal", "Span", "Transient", "Webhook", "fingerprint",
+    "SECOND", "AlertSource", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "Instant", "Labels",
+    "MetricSource", "OnFailure", "Parsed", "Permanent", "PolledSettings", "PriorityName", "Rate", "Rejected", "Sample",
+    "Secret", "SettingsModel", "Signal", "SourceSettings", "Span", "Transient", "Url", "Webhook", "fingerprint",
     "fingerprint_text", "format_instant", "parse_instant", "parse_span", "to_datetime",
 ]  # fmt: skip
 
@@ -56,7 +69,11 @@ class Rejected(Exception):
 
 
 class Secret:
-    """A secret value that never shows itself in a log, an error or a repr."""
+    """A secret value that never shows itself in a log, an error or a repr.
+
+    As a field of a settings model it never stands in YAML: a field ``token: Secret`` is
+    written ``token_env: NAME`` or ``token_file: PATH``, and the loader fills ``token``.
+    """
 
     __slots__ = ("_value",)
 
@@ -67,10 +84,107 @@ class Secret:
         """Return the value, for the one place that sends or compares it."""
         return self._value
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
     def __repr__(self) -> str:
         return "Secret(...)"
 
     __str__ = __repr__
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "writeOnly": True}
+
+
+class Rate(Struct, frozen=True):
+    """At most ``count`` in ``within``; written ``20/1m``."""
+
+    count: int
+    within: Span
+
+
+def _duration(value: object) -> Span:
+    if isinstance(value, str) or value == 0:
+        return parse_span(str(value))
+    raise ValueError(f"{value!r} has no unit: write 30s, 5m or 1h30m")
+
+
+def _url(value: object) -> Secret:
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text):
+        raise ValueError("not a URL such as http://host:port/path")
+    return Secret(text)
+
+
+def _rate(value: object) -> Rate:
+    if isinstance(value, Rate):
+        return value
+    count, _, within = str(value).partition("/")
+    if not count.isdecimal() or int(count) < 1 or not within or parse_span(within) <= 0:
+        raise ValueError(f"{value!r} is not a rate such as 20/1m")
+    return Rate(int(count), parse_span(within))
+
+
+class _AsText:
+    """In YAML, and so in the JSON Schema, the value is text."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+# What settings models are made of. A model is pydantic's, frozen, and refuses unknown keys.
+
+Duration: TypeAlias = Annotated[Span, BeforeValidator(_duration), _AsText()]
+"""Written ``30s``, ``5m``, ``1h30m``; microseconds inside."""
+Url: TypeAlias = Annotated[Secret, BeforeValidator(_url), _AsText()]
+"""``url: Url`` is written plainly, or ``url_env`` / ``url_file``; hidden, because URLs may carry passwords."""
+PriorityName: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
+
+
+class SettingsModel(BaseModel):
+    """What every part of a source's or channel's settings derives from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class OnFailure(SettingsModel):
+    """The incident of a source that can't be reached."""
+
+    hold: Duration = Field(default=0, alias="for")
+    priority: PriorityName = "P3"
+    service: str
+
+
+class SourceSettings(SettingsModel):
+    """What every source has; a kind derives its own model from it."""
+
+    kind: str
+
+
+class PolledSettings(SourceSettings):
+    """What every source has that is asked rather than told."""
+
+    timeout: Duration = 10 * SECOND
+    on_failure: OnFailure | None = None
+
+
+class ChannelSettings(SettingsModel):
+    """What every channel has."""
+
+    kind: str
+    bundle: Duration = 30 * SECOND
+    """After the first message of a storm, the rest waits so long and goes as one."""
+    rate: Annotated[InstanceOf[Rate], BeforeValidator(_rate), _AsText()] = Rate(20, 60 * SECOND)
+    repeat: Duration | None = None
+    """While an incident is open and nobody acknowledged it."""
 
 
 class Context(Struct, frozen=True):
