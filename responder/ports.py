@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from responder import __version__ as VERSION
+from responder.clock import SystemClock
 from responder.core.instant import format_instant, parse_instant, parse_span, to_datetime
 from responder.core.signal import (
     SECOND,
@@ -34,9 +36,9 @@ from responder.core.signal import (
 )
 
 __all__ = [
-    "SECOND", "AlertSource", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "Instant", "Labels",
-    "MetricSource", "OnFailure", "Parsed", "Permanent", "PolledSettings", "PriorityName", "Rate", "Rejected", "Sample",
-    "Secret", "SettingsModel", "Signal", "SourceSettings", "Span", "Transient", "Url", "Webhook", "fingerprint",
+    "SECOND", "VERSION", "AlertSource", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "Instant", "Labels",
+    "MetricSource", "OnFailure", "Parsed", "Permanent", "PolledSettings", "PriorityName", "RangeSource", "Rate", "Read", "Rejected",
+    "Sample", "Secret", "SettingsModel", "Signal", "SourceSettings", "Span", "Transient", "Url", "Webhook", "fingerprint",
     "fingerprint_text", "format_instant", "parse_instant", "parse_span", "to_datetime",
 ]  # fmt: skip
 
@@ -61,11 +63,11 @@ class Permanent(Exception):
 
 
 class Rejected(Exception):
-    """A pushed body can't be taken; *status* is the HTTP answer."""
+    """A pushed body can't be taken; *status* is the HTTP answer, *errors* what is wrong with it, one by one."""
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, errors: Sequence[str] = ()) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.errors = status, tuple(errors) or (message,)
 
 
 class Secret:
@@ -122,6 +124,10 @@ def _url(value: object) -> Secret:
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text):
         raise ValueError("not a URL such as http://host:port/path")
     return Secret(text)
+
+
+def _repeat(value: object) -> object:
+    return None if value is False or value == "off" else value  # YAML 1.1 reads a bare off as false
 
 
 def _rate(value: object) -> Rate:
@@ -183,15 +189,15 @@ class ChannelSettings(SettingsModel):
     bundle: Duration = 30 * SECOND
     """After the first message of a storm, the rest waits so long and goes as one."""
     rate: Annotated[InstanceOf[Rate], BeforeValidator(_rate), _AsText()] = Rate(20, 60 * SECOND)
-    repeat: Duration | None = None
+    repeat: Annotated[Duration | None, BeforeValidator(_repeat)] = None
     """While an incident is open and nobody acknowledged it."""
 
 
 class Context(Struct, frozen=True):
     """What the daemon lends to an adapter.
 
-    ``http(name, url, **options)`` gives an ``httpx.AsyncClient`` that is shared per host
-    and closed by the daemon.
+    ``http(name, url, **options)`` gives a client whose connections are shared per host and
+    closed by the daemon: ``adapters._http.Pool``, which :func:`responder.plugins.http_pool` makes.
     """
 
     name: str
@@ -199,14 +205,23 @@ class Context(Struct, frozen=True):
     http: Callable[..., Any]
     run_blocking: Callable[..., Awaitable[Any]]
     """``await run_blocking(function, *args)`` in a bounded pool: for SMTP and apprise."""
+    now: Callable[[], Instant] = SystemClock().now
+    """For what another system must be told of the present: signatures, dates of messages."""
+
+
+Read: TypeAlias = Literal["value", "age", "rate"]
+"""How a rule reads the metric of a plain page; sources that compute for themselves take only ``value``."""
 
 
 @runtime_checkable
 class MetricSource(Protocol):
     """Answers an instant query."""
 
-    async def query(self, text: str, at: Instant) -> Sequence[Sample]:
+    async def query(self, text: str, at: Instant, read: Read = "value", over: Span = 0) -> Sequence[Sample]:
         """Return the series of *text* evaluated at *at*; NaN included.
+
+        ``age`` gives the seconds from the metric's value (a timestamp) to *at*; ``rate`` the
+        increase per second over the span *over*.
 
         Raises:
             Transient, Permanent: The source could not answer; no rule state changes.
@@ -215,6 +230,21 @@ class MetricSource(Protocol):
 
     async def aclose(self) -> None:
         """Give back what it holds."""
+        ...
+
+
+@runtime_checkable
+class RangeSource(Protocol):
+    """Answers a query over the past, for replay."""
+
+    async def query_range(
+        self, text: str, start: Instant, end: Instant, step: Span
+    ) -> Sequence[tuple[Instant, Sequence[Sample]]]:
+        """Return what *text* gave at start, start + step, ... up to *end*; an entry for each instant.
+
+        Raises:
+            Transient, Permanent: The source could not answer.
+        """
         ...
 
 
