@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Final, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from responder.core.rule import Match
 from responder.core.signal import DAY, Instant, Span
@@ -102,16 +102,20 @@ DEFAULT_FLOW: Final = Flow(
 )
 
 
+MATRIX: Final[Mapping[str, Mapping[str, str]]] = {
+    "high": {"high": "P1", "medium": "P2", "low": "P3"},
+    "medium": {"high": "P2", "medium": "P3", "low": "P4"},
+    "low": {"high": "P3", "medium": "P4", "low": "P5"},
+}
+SEVERITY: Final[Mapping[str, str]] = {"critical": "P1", "error": "P2", "warning": "P3", "info": "P5"}
+
+
 class PrioritySpec(Struct, frozen=True):
     """Priority = f(impact, urgency); ``severity`` is only the label that arrives from outside."""
 
-    matrix: Mapping[str, Mapping[str, str]] = {
-        "high": {"high": "P1", "medium": "P2", "low": "P3"},
-        "medium": {"high": "P2", "medium": "P3", "low": "P4"},
-        "low": {"high": "P3", "medium": "P4", "low": "P5"},
-    }
+    matrix: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MATRIX)
     """impact -> urgency -> priority"""
-    severity: Mapping[str, str] = {"critical": "P1", "error": "P2", "warning": "P3", "info": "P5"}
+    severity: Mapping[str, str] = field(default_factory=lambda: SEVERITY)
 
 
 class Recurring(Struct, frozen=True):
