@@ -1,0 +1,24 @@
+"""``event``: open while at least one alert of the key fires."""
+
+from responder.core.conditions.state import Closed, Edge, Opened, State, Told, Turn
+from responder.core.rule import EventWhen
+
+
+def step(when: EventWhen, state: State, told: Told) -> Turn:
+    """Open with the first firing alert, close when none fires any more.
+
+    A momentary alert opens and closes at once; while others fire it changes nothing.
+    """
+    if isinstance(told, Opened):
+        if state.phase == "open":
+            return Turn(state) if told.momentary else Turn(State("open", state.since, None, state.firing + 1))
+        at = max(told.at, state.since)
+        if told.momentary:
+            return Turn(State("closed", at), (Edge(True, at), Edge(False, at)))
+        return Turn(State("open", at, None, 1), (Edge(True, at),))
+    if isinstance(told, Closed) and state.phase == "open":
+        if state.firing > 1:
+            return Turn(State("open", state.since, None, state.firing - 1))
+        at = max(told.at, state.since)
+        return Turn(State("closed", at), (Edge(False, at, expired=told.expired),))
+    return Turn(state)
