@@ -36,7 +36,7 @@ from responder.core.signal import (
 )
 
 __all__ = [
-    "SECOND", "VERSION", "AlertSource", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "Instant", "Labels",
+    "SECOND", "VERSION", "AlertSource", "AsText", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "Instant", "Labels",
     "MetricSource", "OnFailure", "Parsed", "Permanent", "PolledSettings", "PriorityName", "RangeSource", "Rate", "Read", "Rejected",
     "Sample", "Secret", "SettingsModel", "Signal", "SourceSettings", "Span", "Transient", "Url", "Webhook", "fingerprint",
     "fingerprint_text", "format_instant", "parse_instant", "parse_span", "to_datetime",
@@ -139,7 +139,7 @@ def _rate(value: object) -> Rate:
     return Rate(int(count), parse_span(within))
 
 
-class _AsText:
+class AsText:
     """In YAML, and so in the JSON Schema, the value is text."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -148,9 +148,9 @@ class _AsText:
 
 # What settings models are made of. A model is pydantic's, frozen, and refuses unknown keys.
 
-Duration: TypeAlias = Annotated[Span, BeforeValidator(_duration), _AsText()]
+Duration: TypeAlias = Annotated[Span, BeforeValidator(_duration), AsText()]
 """Written ``30s``, ``5m``, ``1h30m``; microseconds inside."""
-Url: TypeAlias = Annotated[Secret, BeforeValidator(_url), _AsText()]
+Url: TypeAlias = Annotated[Secret, BeforeValidator(_url), AsText()]
 """``url: Url`` is written plainly, or ``url_env`` / ``url_file``; hidden, because URLs may carry passwords."""
 PriorityName: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
 
@@ -188,7 +188,7 @@ class ChannelSettings(SettingsModel):
     kind: str
     bundle: Duration = 30 * SECOND
     """After the first message of a storm, the rest waits so long and goes as one."""
-    rate: Annotated[InstanceOf[Rate], BeforeValidator(_rate), _AsText()] = Rate(20, 60 * SECOND)
+    rate: Annotated[InstanceOf[Rate], BeforeValidator(_rate), AsText()] = Rate(20, 60 * SECOND)
     repeat: Annotated[Duration | None, BeforeValidator(_repeat)] = None
     """While an incident is open and nobody acknowledged it."""
 
