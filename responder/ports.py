@@ -188,7 +188,9 @@ class ChannelSettings(SettingsModel):
     kind: str
     bundle: Duration = 30 * SECOND
     """After the first message of a storm, the rest waits so long and goes as one."""
-    rate: Annotated[InstanceOf[Rate], BeforeValidator(_rate), AsText()] = Rate(20, 60 * SECOND)
+    rate: Annotated[InstanceOf[Rate], BeforeValidator(_rate), AsText()] = Field(
+        default_factory=lambda: Rate(20, 60 * SECOND)
+    )
     repeat: Annotated[Duration | None, BeforeValidator(_repeat)] = None
     """While an incident is open and nobody acknowledged it."""
 

@@ -5,7 +5,7 @@ an instant ends every occurrence that started at or before it, whatever source s
 firing that started no later than what was resolved is an old message and changes nothing.
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +13,15 @@ from msgspec import Struct
 from responder.core.signal import Instant, Signal
 
 Ended: TypeAlias = Literal["", "resolved", "expired"]
-Joined: TypeAlias = tuple[tuple[str, int], ...]
+
+
+class Joined(Struct, frozen=True, gc=False, array_like=True):
+    """One key that counts an alert as firing."""
+
+    rule: str
+    key_hash: int
+    member: int
+    incident: int | None
 
 
 class Alert(Struct, frozen=True, gc=False):
@@ -38,15 +46,14 @@ class Alert(Struct, frozen=True, gc=False):
     """Empty while it fires."""
     newest_start: Instant = 0
     """The latest startsAt that any source gave to this occurrence."""
-    joined: Joined = ()
-    """The (rule, key hash) that count it as firing."""
+    joined: tuple[Joined, ...] = ()
+    """The keys that count it as firing."""
     dedup: str = ""
     polled: bool = False
     """Seen last by a poll: it lapses only when a successful poll misses it."""
 
 
 Outcome: TypeAlias = Literal["opened", "repeated", "changed", "ended", "stale"]
-OPENED: Final = "opened"
 
 
 def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = False) -> tuple[Outcome, Alert | None]:
@@ -90,16 +97,11 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
 
 
 def _end(known: Alert | None, signal: Signal, now: Instant) -> tuple[Outcome, Alert | None]:
-    if known is None or known.ended or signal.starts_at < known.newest_start and _before(signal, known):
+    if known is None or known.ended or signal.starts_at < known.newest_start:
         return "stale", known
     ends_at = min(signal.ends_at if signal.ends_at is not None else now, now)
     return "ended", msgspec.structs.replace(
         known, source=signal.source, ends_at=max(ends_at, known.starts_at), updated_at=now, ended="resolved",
-        annotations=signal.annotations or known.annotations, newest_start=max(known.newest_start, signal.starts_at),
-        joined=(),
+        annotations=signal.annotations or known.annotations, url=signal.url or known.url,
+        newest_start=max(known.newest_start, signal.starts_at),
     )  # fmt: skip
-
-
-def _before(signal: Signal, known: Alert) -> bool:
-    """Say whether the end speaks of an occurrence before the one that fires."""
-    return True

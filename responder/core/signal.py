@@ -59,6 +59,8 @@ class Signal(Struct, frozen=True, gc=False):
     momentary: bool = False
     """Opens and closes at once, deduplicated by :attr:`dedup` and never by fingerprint."""
     dedup: str = ""
+    implied: bool = False
+    """``starts_at`` is our own, because the sender gave none."""
 
 
 class Sample(Struct, frozen=True, gc=False):

@@ -1,1 +1,36 @@
-""""""
+"""The four things that can happen: signals arrive, people command, time passes, deliveries report back.
+
+Each handler reads, decides and writes on a desk; :mod:`responder.intake` commits it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from responder.core.book import Book
+from responder.core.desk import Desk
+from responder.core.signal import Instant
+from responder.handlers import commands, signals, ticks
+from responder.resident import Resident
+
+HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] = {
+    signals.Pushed: signals.pushed,
+    signals.AlertsPolled: signals.alerts_polled,
+    signals.MetricPolled: signals.metric_polled,
+    signals.PollFailed: signals.poll_failed,
+    commands.Command: commands.command,
+    commands.OpenByHand: commands.open_by_hand,
+    commands.SetSilence: commands.silence,
+    commands.ExpireSilence: commands.end_silence,
+    commands.RecordChange: commands.record_change,
+    commands.Loaded: commands.loaded,
+}
+
+
+def handle(
+    item: Any, desk: Desk, book: Book, now: Instant, resident: Resident, away: ticks.Away, careful: bool = False
+) -> Any:
+    """Decide one item; *careful*: each part of it on a desk of its own."""
+    if isinstance(item, ticks.Tick):
+        ticks.tick(item, desk, book, now, resident, away)
+        return None
+    return HANDLERS[type(item)](item, desk, book, now, careful)

@@ -1,0 +1,224 @@
+"""The rule book: everything that decisions look up, compiled once per load of the configuration."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from responder.core import stages
+from responder.core.calendar import Calendar, compile_calendar
+from responder.core.catalogue import (
+    CalendarSpec,
+    Flow,
+    MaintenanceSpec,
+    PrioritySpec,
+    ProblemSpec,
+    Service,
+    SlaSpec,
+    Team,
+    TopologySpec,
+)
+from responder.core.clocks import Terms
+from responder.core.maintenance import Window, window_of
+from responder.core.match import Index
+from responder.core.rule import AbsenceWhen, EventWhen, MetricWhen, Rule, members
+from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
+from responder.core.sla import Sla
+
+UNCATALOGUED: Final = "uncatalogued"
+DEFAULT_TEAM: Final = Team("default", lead="default")
+DEFAULT_SLA: Final = SlaSpec(
+    "default",
+    "24x7",
+    {
+        "P1": (15 * MINUTE, 4 * HOUR),
+        "P2": (30 * MINUTE, 8 * HOUR),
+        "P3": (4 * HOUR, 24 * HOUR),
+    },
+    0.95,
+    0.95,
+)
+"""For services that arrive in a label and are not in the catalogue, and for those that name no SLA."""
+DEFAULT_CALENDAR: Final = CalendarSpec("24x7", "UTC", always=True)
+
+
+class QueryKey(Struct, frozen=True):
+    """What is asked of a source once per interval, however many rules use it."""
+
+    source: str
+    text: str
+    every: Span
+    read: str = "value"
+    over: Span = 0
+
+
+class FailurePromise(Struct, frozen=True):
+    """``on_failure`` of a source."""
+
+    hold: Span
+    priority: str
+    service: str
+
+
+class Tally(Struct):
+    """What happened to rules and sources since the start: counts for ``/metrics`` and ``/api/v1/rules``."""
+
+    matches: Counter[str] = msgspec.field(default_factory=Counter)
+    evaluations: Counter[str] = msgspec.field(default_factory=Counter)
+    failures: Counter[str] = msgspec.field(default_factory=Counter)
+    unmatched: Counter[str] = msgspec.field(default_factory=Counter)
+    would_open: Counter[str] = msgspec.field(default_factory=Counter)
+    last_match: dict[str, Instant] = {}
+    last_error: dict[str, str] = {}
+    heard: set[str] = msgspec.field(default_factory=set)
+    """Polled sources that answered since the start."""
+
+
+class Book:
+    """Looked up by decisions; replaced as a whole when the configuration is loaded again."""
+
+    def __init__(
+        self,
+        rules: Sequence[Rule] = (),
+        *,
+        services: Mapping[str, Service] | None = None,
+        teams: Mapping[str, Team] | None = None,
+        calendars: Iterable[CalendarSpec] = (),
+        slas: Iterable[SlaSpec] = (),
+        flows: Iterable[Flow] = (),
+        priorities: PrioritySpec | None = None,
+        maintenance: Iterable[MaintenanceSpec] = (),
+        problems: Sequence[ProblemSpec] = (),
+        topology: TopologySpec | None = None,
+        on_failure: Mapping[str, FailurePromise] | None = None,
+        polled: Iterable[str] = (),
+        tally: Tally | None = None,
+    ) -> None:
+        spec = priorities or PrioritySpec()
+        self.rules = {rule.id: rule for rule in rules}
+        self.index = Index([*self.rules.values()])
+        self.services = dict(services or {})
+        self.teams = {DEFAULT_TEAM.name: DEFAULT_TEAM} | dict(teams or {})
+        self.severity, self.matrix = spec.severity, spec.matrix
+        self.on_failure = dict(on_failure or {})
+        self.polled = frozenset(polled)
+        self.problems, self.topology = tuple(problems), topology or TopologySpec()
+        self.tally = tally or Tally()
+        self.windows: list[Window] = [window_of(entry) for entry in maintenance]
+        self.calendars = {c.name: _compiled(c) for c in (DEFAULT_CALENDAR, *calendars)}
+        self._terms = {s.name: _terms(s, self.calendars[s.calendar]) for s in (DEFAULT_SLA, *slas)}
+        self._flows = {flow.name: _steps(flow) for flow in flows}
+        self.dependents: dict[str, list[tuple[Rule, int]]] = {}
+        self.expires: dict[tuple[str, int], Span] = {}
+        self.queries: dict[QueryKey, list[Rule]] = {}
+        self.absences = False
+        for rule in self.rules.values():
+            self._file(rule)
+
+    def _file(self, rule: Rule) -> None:
+        when = rule.when
+        if isinstance(when, EventWhen) and when.of.expire is not None:
+            self.expires[rule.id, 0] = when.of.expire
+        if isinstance(when, MetricWhen):
+            query = QueryKey(when.source, when.query, when.every, when.read, when.over)
+            self.queries.setdefault(query, []).append(rule)
+        if isinstance(when, AbsenceWhen):
+            self.absences = True
+        # The later member first: one edge must not be two steps of a sequence.
+        for number, member in reversed([*enumerate(members(rule))]):
+            if member.rule is not None:
+                self.dependents.setdefault(member.rule, []).append((rule, number))
+            elif member.event is not None and member.event.expire is not None:
+                self.expires[rule.id, number] = member.event.expire
+
+    def service(self, name: str) -> Service:
+        """Return a service of the catalogue, or the built-in default under its name."""
+        return self.services.get(name) or Service(name, DEFAULT_TEAM.name)
+
+    def metric_service(self, name: str) -> str:
+        """Return the name that metrics give a service: what labels bring must not make series without end."""
+        return name if name in self.services else UNCATALOGUED
+
+    def team(self, name: str) -> Team:
+        """Return a team, or the built-in one."""
+        return self.teams.get(name, DEFAULT_TEAM)
+
+    def lead(self, team: str) -> str:
+        """Return who leads a team."""
+        return self.team(team).lead
+
+    def terms(self, service: str) -> Terms:
+        """Return what is promised for a service."""
+        known = self.services.get(service)
+        return self._terms[known.sla if known is not None and known.sla is not None else DEFAULT_SLA.name]
+
+    def calendar_of(self, team: str, service: str) -> Calendar:
+        """Return the calendar of a team, which is that of the service's SLA unless it has its own."""
+        known = self.teams.get(team)
+        if known is not None and known.calendar is not None:
+            return self.calendars[known.calendar]
+        return self.terms(service).calendar
+
+    def flow(self, service: str) -> tuple[stages.Step, ...]:
+        """Return the steps that incidents of a service go through."""
+        name = self.service(service).flow
+        return self._flows[name] if name is not None else stages.DEFAULT
+
+    def priority(self, impact: str | None, urgency: str | None) -> str | None:
+        """Return the priority of an impact and an urgency, or none if either is unknown."""
+        return self.matrix.get(impact or "", {}).get(urgency or "")
+
+    def planned_until(self, service: str, labels: Mapping[str, str], at: Instant) -> Instant | None:
+        """Return until when maintenance covers a service or labels, or none."""
+        ends = [end for window in self.windows if (end := window.covers(service, labels, at)) is not None]
+        return max(ends, default=None)
+
+    # What happens is tallied here, so that the engine needs no metrics.
+
+    def matched(self, rule: str, at: Instant) -> None:
+        self.tally.matches[rule] += 1
+        self.tally.last_match[rule] = at
+
+    def would_open(self, rule: str, at: Instant) -> None:
+        self.tally.would_open[rule] += 1
+
+    def evaluated(self, rule: str) -> None:
+        self.tally.evaluations[rule] += 1
+
+    def failed(self, rule: str, why: str) -> None:
+        self.tally.failures[rule] += 1
+        self.tally.last_error[rule] = why
+
+    def unmatched(self, source: str) -> None:
+        self.tally.unmatched[source] += 1
+
+
+def _compiled(spec: CalendarSpec) -> Calendar:
+    return compile_calendar(spec.timezone, spec.weekly, spec.holidays, spec.overrides, always=spec.always)
+
+
+def _terms(spec: SlaSpec, calendar: Calendar) -> Terms:
+    objective = {
+        which: ratio
+        for which, ratio in (("response", spec.response_objective), ("resolution", spec.resolution_objective))
+        if ratio is not None
+    }
+    digest = blake2b(repr((sorted(spec.targets.items()), spec.calendar)).encode(), digest_size=6).digest()
+    version = int.from_bytes(digest, "big")
+    warn_at = tuple(round(percent) for percent in spec.warn_at)
+    return Terms(Sla(spec.name, spec.calendar, spec.targets, objective, warn_at, version), calendar)
+
+
+def _steps(flow: Flow) -> tuple[stages.Step, ...]:
+    steps, resolved = [], False
+    for stage in flow.stages:
+        resolved = resolved or stage.name == "verify"
+        steps.append(stages.Step(stage.name, stage.owner, stage.within, stage.collect, resolved))
+    return tuple(steps)
+
+
+PATIENCE: Final = 15 * SECOND
+"""How soon a row is looked at again that waits for a source to answer."""

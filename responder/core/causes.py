@@ -1,0 +1,309 @@
+"""Which service or host broke first: what alerts say about causes, and how it adds up.
+
+Each different alert of a problem is one *clue*. Its weight is the product of
+
+- rarity: how surprising it is that this very alert takes part in a problem, judged by a
+  memory that fades slowly and by one that fades fast;
+- specificity: the fewer suspects show the same kind of alert, the more it says;
+- earliness: e^(-age / 120 s) since the problem's first alert;
+- kind: what is felt in calls between services (latency, errors) weighs .15 of what an
+  entity says about itself (processor, memory, disk, restarts).
+
+Callers then hand .3 of what is a symptom in them to the alerting suspects they rest on.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from hashlib import blake2b
+from math import exp, log
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from responder.core.instant import format_span
+from responder.core.signal import DAY, HOUR, SECOND, Instant, Labels, Span
+from responder.core.topology import Node, Topology, name_of
+
+CLUES_AT_MOST: Final = 1000
+"""Different alerts that one problem keeps; later ones are counted and not kept."""
+_HANDING_AT_MOST: Final = 64
+_PEER_LABELS: Final = frozenset(
+    {
+        "caller", "callee", "client", "peer", "upstream", "downstream", "source_service", "destination_service",
+        "source_workload", "destination_workload", "client_service", "server_service", "operation", "span", "span_name",
+        "route", "rpc_method",
+    }
+)  # fmt: skip
+_RESOURCE: Final = re.compile(
+    r"cpu|mem(ory)?|disk|fs|filesystem|inode|swap|oom|thread|gc|heap|load|network|bytes|packet|io|i/o|temperature|"
+    r"restart(s|ed|ing)?|crash(ed|loop\w*)?|kill(ed)?|evict(ed)?|full|pressure|saturat\w*|fd|handles|connections|pool"
+)
+_CALL: Final = re.compile(
+    r"latenc(y|ies)|slow(ly|er)?|durations?|rtt|responses?|timeouts?|apdex|errors?|"
+    r"success|fail(ed|ure|ures|ing)?|5xx|4xx|requests?|availability|unavailable|burn(rate)?|slo|rpc"
+)
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+[a-z]+|i/o", re.ASCII)
+
+
+class Weights(Struct, frozen=True):
+    """How much each observation says; configuration, with these defaults."""
+
+    call: float = 0.15
+    """Of a call's latency or errors, against an entity's own resource."""
+    handed: float = 0.3
+    """The part of its symptoms that a caller hands to those beneath it."""
+    specificity: float = 1.0
+    """The power to which the number of suspects with the same kind of alert divides."""
+    earliness: Span = 120 * SECOND
+    slow: Span = 30 * DAY
+    """Half-life of the memory that knows what is usual."""
+    fast: Span = 2 * HOUR
+    """Half-life of the memory that knows what is still going on from the problem before."""
+
+
+class Memory(Struct, frozen=True, gc=False):
+    """How often something happened, fading: one very alert, or (key 0) problems as such."""
+
+    key: int
+    slow: float = 0.0
+    fast: float = 0.0
+    alone: float = 0.0
+    """Times that the alert came and no problem was there; fades as fast as ``fast``."""
+    at: Instant = 0
+
+
+class Fact(Struct, frozen=True):
+    """What one alert says, whatever problem it belongs to; depends on nothing but labels and topology."""
+
+    key: int
+    """Of this very alert: kind and subject."""
+    kind: int
+    words: str
+    """The alert in words, at most 100 characters."""
+    suspect: Node
+    """The service or entity that it counts for."""
+    service: str
+    """The suspect when it is a service, else empty."""
+    call: bool
+    nodes: tuple[Node, ...]
+    """Where it stands in the topology: its service, its subject."""
+
+
+class Clue(Struct, frozen=True):
+    """One different alert of a problem. Stored by (problem, key)."""
+
+    fact: Fact
+    first_at: Instant
+    last_at: Instant
+    slow: float
+    """The part of earlier problems that it took part in when it came, slowly and fast fading; problems known."""
+    fast: float
+    rarity: float
+    count: int = 1
+
+
+class Cause(Struct, frozen=True):
+    """One probable cause, as the API shows it. ``service`` is empty for a host or another entity."""
+
+    service: str
+    entity: str
+    score: float
+    """Its part of the evidence, 0..1."""
+    reason: str
+
+
+def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words: str = "") -> Fact:
+    """Return what an alert says.
+
+    Args:
+        labels: Of the alert; for rules that are not of kind ``event`` the key's labels and the rule's.
+        service: Of the incident; a ``service`` label of the alert goes before it.
+        topology: Tells instances from hosts.
+        rule: Names the alert when it has no ``alertname``.
+        words: Further text that says what it is about: a summary, a metric's name.
+    """
+    service = labels.get("service") or service
+    own = topology.node(service, labels) if service else ""
+    subject = next((topology.node(labels[name], labels) for name in topology.subject_labels if labels.get(name)), "")
+    suspect = _suspect(own, subject, topology)
+    apart = {"alertname", "service", "severity", "job", *topology.subject_labels, *topology.scope}
+    apart.update(name for pair in topology.from_labels for name in pair)
+    rest = sorted((name, value) for name, value in labels.items() if name not in apart)
+    name = labels.get("alertname") or rule
+    text = " ".join((name, *(value for label, value in rest if value not in (service, subject)))).strip()
+    kind = _hash(rule, name, *(part for pair in rest for part in pair))
+    return Fact(
+        key=_hash(str(kind), own, subject),
+        kind=kind,
+        words=text if len(text) <= 100 else text[:99] + "…",
+        suspect=suspect,
+        service=name_of(suspect) if suspect == own or name_of(suspect) in topology.services else "",
+        call=felt_in_calls(labels, f"{name} {rule} {words} {text}"),
+        nodes=tuple(dict.fromkeys(node for node in (own, subject) if node)),
+    )
+
+
+def felt_in_calls(labels: Labels, words: str) -> bool:
+    """Say whether an alert is felt in calls between services rather than in one entity itself.
+
+    It is when it names the other side or the call (``caller``, ``operation``), or when its words
+    speak of latency, errors or requests and of no resource.
+    """
+    if not _PEER_LABELS.isdisjoint(labels):
+        return True
+    parts = {part.lower() for part in _WORDS.findall(words)}
+    if any(_RESOURCE.fullmatch(part) for part in parts):
+        return False
+    return any(_CALL.fullmatch(part) for part in parts)
+
+
+def remembered(memory: Memory | None, key: int, at: Instant, weights: Weights) -> Memory:
+    """Return the memory as it has faded by *at*; an unknown key was never seen."""
+    if memory is None:
+        return Memory(key, at=at)
+    age = max(0, at - memory.at)
+    fast = 0.5 ** (age / weights.fast)
+    return Memory(
+        key, memory.slow * 0.5 ** (age / weights.slow), memory.fast * fast, memory.alone * fast, max(at, memory.at)
+    )
+
+
+def took_part(memory: Memory) -> Memory:
+    """Return the memory after one more problem."""
+    return replace(memory, slow=memory.slow + 1, fast=memory.fast + 1, alone=max(0.0, memory.alone - 1))
+
+
+import os
+_T = os.environ.get("TRUST", "none")
+def TRUST(m, k):
+    if _T == "none": return 1
+    if _T == "key": return 1 / (1 + m.alone)
+    if _T == "key2": return 1 / (1 + m.alone) ** 2
+    if _T == "both": return 1 / (1 + m.alone) / (1 + k.alone)
+    if _T == "kind": return 1 / (1 + k.alone)
+    if _T == "prec": return (1+m.slow)/(1+m.slow+m.alone) * (1+k.slow)/(1+k.slow+k.alone)
+    if _T == "precf": return (1+m.fast)/(1+m.fast+m.alone) * (1+k.fast)/(1+k.fast+k.alone)
+
+
+def clue(found: Fact, at: Instant, memory: Memory, problems: Memory, kind: Memory) -> Clue:
+    """Return the clue that an alert gives at its first appearance in a problem.
+
+    The rarity is fixed here, so that ranking asks no memory: the surprise (-log of the
+    part of problems with this alert) in the slow memory times that in the fast one.
+    """
+    return Clue(
+        fact=found,
+        first_at=at,
+        last_at=at,
+        slow=min(1.0, memory.slow / problems.slow) if problems.slow >= 0.5 else 0.0,
+        fast=min(1.0, memory.fast / problems.fast) if problems.fast >= 0.5 else 0.0,
+        rarity=TRUST(memory, kind) * max(0.0, log((problems.slow + 2) / (memory.slow + 1)) * log((problems.fast + 2) / (memory.fast + 1))),
+    )
+
+
+def rank(
+    clues: Collection[Clue], topology: Topology, weights: Weights, changes: Mapping[str, str] | None = None
+) -> tuple[Cause, ...]:
+    """Return the probable causes, the likeliest first; empty without clues.
+
+    Args:
+        clues: All of one problem.
+        changes: For a service, a recent change of it in words: ``release 1.4.2 of it 6 min before``.
+    """
+    if not clues:
+        return ()
+    start = min(one.first_at for one in clues)
+    shows: dict[int, set[Node]] = {}
+    for one in clues:
+        shows.setdefault(one.fact.kind, set()).add(one.fact.suspect)
+    score: dict[Node, float] = {}
+    symptom: dict[Node, float] = {}
+    best: dict[Node, tuple[float, Clue]] = {}
+    for one in clues:
+        node = one.fact.suspect
+        weight = one.rarity * exp((start - one.first_at) / weights.earliness)
+        weight /= len(shows[one.fact.kind]) ** weights.specificity
+        if one.fact.call:
+            weight *= weights.call
+            symptom[node] = symptom.get(node, 0.0) + weight
+        score[node] = score.get(node, 0.0) + weight
+        if node not in best or weight > best[node][0]:
+            best[node] = weight, one
+    _hand(score, symptom, topology, weights.handed)
+    order = sorted(score, key=lambda node: (-score[node], best[node][1].first_at, node))
+    total = sum(score.values()) or 1.0
+    services = {one.fact.suspect: one.fact.service for one in clues}
+    return tuple(
+        Cause(
+            service=services[node],
+            entity=name_of(node),
+            score=round(score[node] / total, 4),
+            reason=_reason(node, order, score[node] / total, best[node][1], start, (changes or {}).get(services[node])),
+        )
+        for node in order[:10]
+    )
+
+
+def _hand(score: dict[Node, float], symptom: Mapping[Node, float], topology: Topology, part: float) -> None:
+    """Move a part of each caller's symptoms down to what it rests on; inside a ring nothing moves."""
+    loudest = sorted(score, key=lambda node: -score[node])[:_HANDING_AT_MOST]
+    beneath = {node: topology.beneath(node, loudest) for node in loudest}
+    rings = _rings(beneath)
+    flow = {node: symptom.get(node, 0.0) for node in loudest}
+    for _ in range(4):  # what was handed is handed on, ever less
+        received: dict[Node, float] = {}
+        for node, amount in flow.items():
+            lower = [other for other in beneath[node] if rings[other] != rings[node]]
+            if amount <= 0.0 or not lower:
+                continue
+            score[node] -= part * amount
+            for other in lower:
+                received[other] = received.get(other, 0.0) + part * amount / len(lower)
+        for node, amount in received.items():
+            score[node] += amount
+        flow = received
+
+
+def _rings(beneath: Mapping[Node, Iterable[Node]]) -> dict[Node, int]:
+    """Number the nodes so that those which rest on each other in a ring have the same number."""
+    reach = {}
+    for node in beneath:
+        seen, queue = {node}, [node]
+        for here in queue:
+            fresh = [other for other in beneath[here] if other not in seen]
+            seen.update(fresh)
+            queue.extend(fresh)
+        reach[node] = seen
+    number: dict[Node, int] = {}
+    for node in beneath:
+        for other in reach[node]:
+            if node in reach[other]:
+                number.setdefault(other, number.get(node, len(number)))
+    return number
+
+
+def _suspect(own: Node, subject: Node, topology: Topology) -> Node:
+    """Return what the alert counts for: instances for their service, hosts for themselves."""
+    if not subject or subject == own:
+        return own
+    if (owner := topology.owner(subject)) is not None and (not own or owner == name_of(own)):
+        return own or topology.over(subject)[0]
+    if topology.carries(subject) or not own:
+        return subject
+    return own
+
+
+def _reason(node: Node, order: list[Node], part: float, best: Clue, start: Instant, change: str | None) -> str:
+    others = [other for other in order if other != node]
+    following = f"; next {name_of(others[0])}" if order[0] == node and others else ""
+    late = best.first_at - start
+    when = f"{format_span(late)} after the start" if late >= SECOND else "at the start"
+    words = f"{name_of(node)} ({part * 100:.0f} % of the evidence{following}): {best.fact.words} {when}"
+    words += f", in {best.slow * 100:.0f} % of earlier problems"
+    return f"{words}; {change}" if change else words
+
+
+def _hash(*parts: str) -> int:
+    digest = blake2b("\xff".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True) or 1

@@ -1,0 +1,240 @@
+"""What a decision reads and writes: an overlay of immutable rows over those in memory.
+
+Nothing is undone, ever: a decision writes to the overlay only. When it fails, its overlay is
+dropped; when the commit succeeds, the overlay becomes the memory. A desk may lie on another
+desk (one item of a batch over the batch), or on the resident rows.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from responder.core import incident as incidents
+from responder.core.alert import Alert
+from responder.core.conditions.state import State
+from responder.core.event import Event
+from responder.core.incident import Incident
+from responder.core.outbox import Message
+from responder.core.signal import Instant
+from responder.core.silence import Silence
+
+K = TypeVar("K")
+K_contra = TypeVar("K_contra", contravariant=True)
+V = TypeVar("V")
+V_co = TypeVar("V_co", covariant=True)
+
+
+class Rows(Protocol[K_contra, V_co]):
+    """Rows that can be looked up by their key."""
+
+    def get(self, key: K_contra, /) -> V_co | None: ...
+
+
+class Layer(Generic[K, V]):
+    """Changed rows over others; None in ``changed`` is a row that was taken away."""
+
+    __slots__ = ("base", "changed")
+
+    def __init__(self, base: Rows[K, V]) -> None:
+        self.base = base
+        self.changed: dict[K, V | None] = {}
+
+    def get(self, key: K) -> V | None:
+        changed = self.changed
+        if key in changed:
+            return changed[key]
+        return self.base.get(key)
+
+    def put(self, key: K, row: V) -> None:
+        self.changed[key] = row
+
+    def drop(self, key: K) -> None:
+        self.changed[key] = None
+
+
+class KeyState(Struct, frozen=True):
+    """One (rule, key): its condition and the incident that takes its alerts."""
+
+    rule: str
+    key_hash: int
+    key: dict[str, str]
+    state: State
+    digest: str
+    seen_at: Instant
+    incident: int | None = None
+    fed_by: tuple[tuple[str, int], ...] = ()
+    """The (rule, key hash) whose edges fed this key lately; ``absorbs`` asks."""
+
+
+class SourceState(Struct, frozen=True):
+    """How it goes with a polled source."""
+
+    name: str
+    failing_since: Instant | None = None
+    last_success: Instant | None = None
+    last_error: str = ""
+    incident: int | None = None
+
+
+class Change(Struct, frozen=True):
+    """A change or release that was made to a service."""
+
+    id: int
+    at: Instant
+    service: str
+    kind: str
+    version: str
+    url: str = ""
+
+
+class Head(Struct):
+    """The counters of the leader row; numbers given out in a dropped overlay are given again."""
+
+    next_alert: int = 1
+    next_incident: int = 1
+    next_problem: int = 1
+    next_outbox: int = 1
+    next_change: int = 1
+
+
+StateKey = tuple[str, int]
+FactKey = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class Base(Protocol):
+    """What a desk lies on: another desk, or the resident rows."""
+
+    @property
+    def alerts(self) -> Rows[int, Alert]: ...
+    @property
+    def states(self) -> Rows[StateKey, KeyState]: ...
+    @property
+    def incidents(self) -> Rows[int, Incident]: ...
+    @property
+    def silences(self) -> Rows[str, Silence]: ...
+    @property
+    def sources(self) -> Rows[str, SourceState]: ...
+    @property
+    def changes(self) -> Rows[int, Change]: ...
+    @property
+    def outbox(self) -> Rows[int, Message]: ...
+    @property
+    def head(self) -> Head: ...
+    def keys_of(self, rule: str) -> Iterable[int]: ...
+    def last_incident(self, rule: str, key_hash: int) -> int | None: ...
+    def delivered_before(self, source: str, dedup: str) -> Instant | None: ...
+    def former_incident(self, id: int) -> Incident | None: ...
+    def polled_of(self, source: str) -> Iterable[int]: ...
+    def changes_of(self, service: str, since: Instant, until: Instant) -> Iterable[Change]: ...
+
+
+class Desk:
+    """The overlay of one batch, or of one item of it."""
+
+    def __init__(self, base: Base) -> None:
+        self._base = base
+        self.alerts: Layer[int, Alert] = Layer(base.alerts)
+        self.states: Layer[StateKey, KeyState] = Layer(base.states)
+        self.incidents: Layer[int, Incident] = Layer(base.incidents)
+        self.silences: Layer[str, Silence] = Layer(base.silences)
+        self.sources: Layer[str, SourceState] = Layer(base.sources)
+        self.changes: Layer[int, Change] = Layer(base.changes)
+        self.outbox: Layer[int, Message] = Layer(base.outbox)
+        self.head = msgspec.structs.replace(base.head)
+        self.events: list[Event] = []
+        self.links: list[tuple[int, int]] = []
+        """(incident id, alert id) as alerts joined."""
+        self.occurrences: dict[int, Alert] = {}
+        """Occurrences to store, by id. A repeat only shows in ``alerts``."""
+        self.counted: set[int] = set()
+        """Incidents of which nothing but the counts changed: nothing to store."""
+        self.facts: dict[FactKey, float] = {}
+        self.deduped: dict[tuple[str, str], Instant] = {}
+
+    def keys_of(self, rule: str) -> set[int]:
+        """Return the key hashes of which the rule has a state."""
+        found = set(self._base.keys_of(rule))
+        for (name, key_hash), row in self.states.changed.items():
+            if name == rule:
+                (found.discard if row is None else found.add)(key_hash)
+        return found
+
+    def last_incident(self, rule: str, key_hash: int) -> int | None:
+        """Return the newest incident that the key ever had."""
+        newest = None
+        for row in self.incidents.changed.values():
+            if row is not None and row.key_hash == key_hash and row.rule == rule:
+                newest = row.id if newest is None else max(newest, row.id)
+        return newest if newest is not None else self._base.last_incident(rule, key_hash)
+
+    def delivered_before(self, source: str, dedup: str) -> Instant | None:
+        """Return when a momentary occurrence of this id was taken last."""
+        at = self.deduped.get((source, dedup))
+        return at if at is not None else self._base.delivered_before(source, dedup)
+
+    def record(self, event: Event) -> Incident:
+        """Write an event of an incident and return the incident after it."""
+        before = None if event.kind == "opened" else self.incident(event.subject)
+        row = incidents.apply(before, event)
+        self.incidents.put(row.id, row)
+        self.counted.discard(row.id)
+        self.events.append(event)
+        return row
+
+    def count(self, name: str, labels: tuple[tuple[str, str], ...], by: float = 1.0) -> None:
+        """Add to a facts counter; stored with what it counts, in the same transaction."""
+        key = (name, labels)
+        self.facts[key] = self.facts.get(key, 0.0) + by
+
+    def incident(self, id: int) -> Incident | None:
+        """Return an incident in any state; one that is over is read from the store."""
+        row = self.incidents.get(id)
+        return row if row is not None else self._base.former_incident(id)
+
+    def former_incident(self, id: int) -> Incident | None:
+        """Return an incident that is no longer in memory."""
+        return self._base.former_incident(id)
+
+    def polled_of(self, source: str) -> set[int]:
+        """Return the alerts that a polled source reported last."""
+        found = set(self._base.polled_of(source))
+        for fp, row in self.alerts.changed.items():
+            polled = row is not None and row.polled and not row.ended and row.source == source
+            (found.add if polled else found.discard)(fp)
+        return found
+
+    def changes_of(self, service: str, since: Instant, until: Instant) -> list[Change]:
+        """Return the changes to a service in a stretch of time, oldest first."""
+        found = {row.id: row for row in self._base.changes_of(service, since, until)}
+        for row in self.changes.changed.values():
+            if row is not None and row.service == service and since <= row.at <= until:
+                found[row.id] = row
+        return sorted(found.values(), key=lambda row: (row.at, row.id))
+
+    def recount(self, row: Incident, **counts: Any) -> Incident:
+        """Change the counts of an incident: kept in memory, stored with its next event."""
+        if row.id not in self.incidents.changed:
+            self.counted.add(row.id)
+        return self.amend(row, **counts)
+
+    def amend(self, row: Incident, **fields: Any) -> Incident:
+        """Change fields that no event speaks of."""
+        row = msgspec.structs.replace(row, **fields)
+        self.incidents.put(row.id, row)
+        return row
+
+    def merge(self, item: "Desk") -> None:
+        """Take over what an item decided over this desk."""
+        written = item.incidents.changed.keys() - item.counted
+        self.counted = (self.counted - written) | (item.counted - self.incidents.changed.keys())
+        for name in ("alerts", "states", "incidents", "silences", "sources", "changes", "outbox"):
+            getattr(self, name).changed.update(getattr(item, name).changed)
+        self.head = item.head
+        self.events += item.events
+        self.links += item.links
+        self.occurrences |= item.occurrences
+        for key, by in item.facts.items():
+            self.facts[key] = self.facts.get(key, 0.0) + by
+        self.deduped |= item.deduped

@@ -1,0 +1,431 @@
+"""From signals to edges to incidents: what arrives is offered to every rule that can match.
+
+    signal -> alert -> member edges -> condition of (rule, key) -> edge -> incident
+
+Everything is decided on a desk; nothing here knows of a database, a network or a clock.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from responder.core import keys, lifecycle
+from responder.core.alert import Alert, Joined, observe
+from responder.core.book import Book
+from responder.core.conditions import FORGET_AFTER, step
+from responder.core.conditions.state import Closed, Due, Edge, Expected, Opened, Sampled, Seen, State, Told
+from responder.core.desk import Desk, KeyState
+from responder.core.event import Actor
+from responder.core.incident import Incident
+from responder.core.match import Hit, canonical, key_for
+from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, MetricWhen, Rule, TemplateError
+from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, fingerprint
+
+Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
+BODY_DEDUP = 10 * MINUTE
+"""A momentary occurrence without an id is known by its body for so long."""
+
+
+class Cause(Struct, frozen=True):
+    """What an edge came from; the templates of the incident read it."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+    source: str = ""
+    started_at: Instant | None = None
+    alert: Alert | None = None
+
+
+def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled: bool = False) -> Result:
+    """Decide what one observation changes."""
+    if signal.momentary:
+        return _take_momentary(desk, book, signal, now)
+    known = desk.alerts.get(signal.fp)
+    outcome, alert = observe(known, signal, now, polled)
+    if alert is None or outcome == "stale":
+        return "duplicate"
+    if outcome == "repeated":
+        desk.alerts.put(signal.fp, alert)
+        if book.absences and alert.joined:
+            _tell_seen(desk, book, alert, now)
+        return "duplicate"
+    if outcome == "opened":
+        _begin(desk, book, alert, signal, now)
+    elif outcome == "changed":
+        store(desk, alert)
+        if book.absences and alert.joined:
+            _tell_seen(desk, book, alert, now)
+    else:
+        end_alert(desk, book, alert, now, expired=False)
+        _tell_resolution(desk, book, signal, now)
+    return "accepted"
+
+
+def store(desk: Desk, alert: Alert) -> None:
+    """Keep an occurrence in memory and in the store."""
+    desk.alerts.put(alert.fp, alert)
+    desk.occurrences[alert.id] = alert
+
+
+def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -> None:
+    head = desk.head
+    alert = msgspec.structs.replace(alert, id=head.next_alert)
+    head.next_alert += 1
+    joined = []
+    expire = 0
+    for hit in book.index.hits(signal):
+        told = Opened(now, hit.member, False, _distinct(hit, signal))
+        incident = _tell_hit(desk, book, hit, told, alert)
+        joined.append(Joined(hit.rule.id, hit.key_hash, hit.member, incident))
+        expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
+    if expire and (alert.ends_at is None or alert.timeout):
+        alert = msgspec.structs.replace(alert, ends_at=now + expire, timeout=True)
+    if joined:
+        alert = msgspec.structs.replace(alert, joined=tuple(joined))
+    else:
+        book.unmatched(signal.source)
+    store(desk, alert)
+
+
+def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Result:
+    before = desk.delivered_before(signal.source, signal.dedup)
+    if before is not None and (not signal.dedup.startswith("body:") or now - before < BODY_DEDUP):
+        return "duplicate"
+    head = desk.head
+    alert = Alert(
+        id=head.next_alert, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
+        starts_at=signal.starts_at, ends_at=signal.starts_at, updated_at=now, url=signal.url, ended="resolved",
+        newest_start=signal.starts_at, dedup=signal.dedup,
+    )  # fmt: skip
+    head.next_alert += 1
+    desk.occurrences[alert.id] = alert
+    desk.deduped[signal.source, signal.dedup] = now
+    hits = book.index.hits(signal)
+    for hit in hits:
+        _tell_hit(desk, book, hit, Opened(now, hit.member, True, _distinct(hit, signal)), alert)
+    if not hits:
+        book.unmatched(signal.source)
+    return "accepted"
+
+
+def _tell_resolution(desk: Desk, book: Book, signal: Signal, now: Instant) -> None:
+    """Rules that ask for `status: resolved` take each resolution as a momentary occurrence."""
+    for hit in book.index.hits(signal):
+        tell(desk, book, hit.rule, hit.key, hit.key_hash, Opened(now, hit.member, True, _distinct(hit, signal)),
+             Cause(signal.labels, signal.annotations, signal.source, signal.starts_at))  # fmt: skip
+
+
+def _tell_seen(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
+    for joined in alert.joined:
+        rule = book.rules.get(joined.rule)
+        if rule is not None and isinstance(rule.when, AbsenceWhen):
+            row = desk.states.get((rule.id, joined.key_hash))
+            if row is not None:
+                _advance(desk, book, rule, row, Seen(now, joined.member), Cause(alert.labels, alert.annotations))
+
+
+def _distinct(hit: Hit, signal: Signal) -> str:
+    when = hit.rule.when
+    return signal.labels.get(when.distinct, "") if isinstance(when, CountWhen) and when.distinct else ""
+
+
+def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> int | None:
+    """Tell a rule of an alert that begins; return the incident that the alert joined."""
+    rule = hit.rule
+    row = desk.states.get((rule.id, hit.key_hash))
+    incident = desk.incidents.get(row.incident) if row is not None and row.incident is not None else None
+    if incident is not None and row is not None and incident.taking and _too_old(rule, incident, told.at):
+        lifecycle.stop_taking(desk, book, incident, told.at)
+        row = msgspec.structs.replace(row, state=State(), incident=None)
+        desk.states.put((rule.id, hit.key_hash), row)
+    cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
+    if row is None:
+        row = KeyState(rule.id, hit.key_hash, hit.key, State(), rule.digest, told.at)
+    _advance(desk, book, rule, row, told, cause)
+    after = desk.states.get((rule.id, hit.key_hash))
+    if after is None or after.incident is None:
+        return None
+    incident = desk.incidents.get(after.incident)
+    if incident is None or not incident.taking:
+        return None
+    _join(desk, book, rule, incident, alert, told.momentary)
+    return incident.id
+
+
+def _too_old(rule: Rule, incident: Incident, at: Instant) -> bool:
+    return (
+        incident.max_age is not None
+        and isinstance(rule.when, EventWhen)
+        and at >= incident.opened_at + incident.max_age
+    )
+
+
+def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, momentary: bool) -> None:
+    desk.links.append((incident.id, alert.id))
+    labels = alert.labels
+    common = incident.common
+    if incident.alerts_count == 0:
+        common = {name: value for name, value in labels.items() if name not in incident.labels}
+    else:
+        differing = [name for name, value in common.items() if labels.get(name) != value]
+        if differing:
+            common = {name: value for name, value in common.items() if name not in differing}
+    counts = {"alerts_count": incident.alerts_count + 1, "firing": incident.firing + (not momentary)}
+    if common is incident.common:
+        incident = desk.recount(incident, **counts)
+    else:
+        desk.counted.discard(incident.id)
+        incident = desk.amend(incident, common=common, **counts)
+    if incident.alerts_count > 1 and rule.incident is not None and not rule.incident.priority.fixed:
+        priority, _, _ = priority_of(book, rule.incident, {"labels": labels, "annotations": alert.annotations})
+        if priority < incident.priority:
+            lifecycle.raise_priority(desk, book, incident, priority, alert.updated_at, Actor("rule", rule.id))
+
+
+def end_alert(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool) -> None:
+    """End an occurrence and tell every key that counted it."""
+    joined = alert.joined
+    alert = msgspec.structs.replace(alert, joined=(), ended="expired" if expired else "resolved")
+    store(desk, alert)
+    cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
+    for entry in joined:
+        if entry.incident is not None:
+            incident = desk.incidents.get(entry.incident)
+            if incident is not None and incident.firing > 0:
+                desk.recount(incident, firing=incident.firing - 1)
+        rule = book.rules.get(entry.rule)
+        row = desk.states.get((entry.rule, entry.key_hash))
+        if rule is None:
+            continue
+        if entry.incident is not None and (row is None or row.incident != entry.incident):
+            _end_of_former(desk, book, rule, entry.incident, now, expired)
+        elif row is not None:
+            _advance(desk, book, rule, row, Closed(now, entry.member, expired), cause)
+
+
+def _end_of_former(desk: Desk, book: Book, rule: Rule, id: int, now: Instant, expired: bool) -> None:
+    """The last alert of an incident that was too old to take new ones resolves it."""
+    incident = desk.incidents.get(id)
+    if incident is not None and incident.firing == 0 and isinstance(rule.when, EventWhen):
+        lifecycle.condition_cleared(desk, book, incident, now, Actor("rule", rule.id), expired)
+
+
+def take_samples(
+    desk: Desk, book: Book, rule: Rule, samples: Sequence[Sample], at: Instant, last_at: Instant | None, source: str
+) -> None:
+    """Decide what one evaluation of a metric rule changes; NaN is no sample."""
+    by = rule.by
+    found: dict[int, tuple[dict[str, str], list[tuple[int, float]], dict[str, str]]] = {}
+    for sample in samples:
+        if sample.value != sample.value:
+            continue
+        labels = sample.labels
+        identity = key_for(rule, labels)
+        if identity is None:
+            continue
+        key_hash = identity.hash
+        entry = found.get(key_hash)
+        if entry is None:
+            entry = found[key_hash] = (identity.values, [], labels)
+        entry[1].append((0 if len(labels) == len(by) else fingerprint(labels), sample.value))
+    for key_hash, (key, values, labels) in found.items():
+        row = desk.states.get((rule.id, key_hash))
+        if row is None or at - row.seen_at >= DAY:
+            row = msgspec.structs.replace(row, seen_at=at) if row else KeyState(
+                rule.id, key_hash, key, State(), rule.digest, at)  # fmt: skip
+            desk.states.put((rule.id, key_hash), row)
+        _advance(desk, book, rule, row, Sampled(at, tuple(values), last_at), Cause(labels, source=source))
+    missing = [key_hash for key_hash in desk.keys_of(rule.id) if key_hash not in found]
+    if not by and not found and not missing:
+        whole = canonical({})
+        desk.states.put((rule.id, whole.hash), KeyState(rule.id, whole.hash, {}, State(), rule.digest, at))
+        missing = [whole.hash]
+    for key_hash in missing:
+        row = desk.states.get((rule.id, key_hash))
+        if row is None:
+            continue
+        if row.state.phase == "closed" and row.incident is None and at - row.seen_at >= FORGET_AFTER:
+            desk.states.drop((rule.id, key_hash))
+            continue
+        _advance(desk, book, rule, row, Sampled(at, (), last_at), Cause(row.key, source=source))
+
+
+def expect(desk: Desk, book: Book, rule: Rule, key: dict[str, str], at: Instant) -> None:
+    """Start the clock of a key that an ``absence`` rule expects, when the rule is loaded."""
+    identity = key_for(rule, key)
+    if identity is not None and desk.states.get((rule.id, identity.hash)) is None:
+        row = KeyState(rule.id, identity.hash, identity.values, State(), rule.digest, at)
+        _advance(desk, book, rule, row, Expected(at), Cause(key))
+
+
+def key_due(desk: Desk, book: Book, rule_id: str, key_hash: int, now: Instant) -> None:
+    """Apply what was due on a key until *now*."""
+    rule, row = book.rules.get(rule_id), desk.states.get((rule_id, key_hash))
+    while rule is not None and row is not None and row.state.due is not None and row.state.due <= now:
+        _advance(desk, book, rule, row, Due(row.state.due), Cause(row.key))
+        row = desk.states.get((rule_id, key_hash))
+
+
+def tell(
+    desk: Desk, book: Book, rule: Rule, key: dict[str, str], key_hash: int, told: Told, cause: Cause,
+    fed_by: tuple[str, int] | None = None,
+) -> None:  # fmt: skip
+    """Tell one key of a rule what happened to a member."""
+    row = desk.states.get((rule.id, key_hash))
+    if row is None:
+        row = KeyState(rule.id, key_hash, key, State(), rule.digest, told.at)
+    if fed_by is not None and rule.absorbs and fed_by not in row.fed_by:
+        row = msgspec.structs.replace(row, fed_by=(*row.fed_by, fed_by)[-100:])
+        desk.states.put((rule.id, key_hash), row)
+    _advance(desk, book, rule, row, told, cause)
+
+
+def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, cause: Cause) -> None:
+    """Step a condition and act on its edges; touching a key first applies what was due on it."""
+    turn = step(rule.when, row.state, told)
+    if turn.state is not row.state:
+        seen = row.seen_at if isinstance(told, Due) or isinstance(told, Sampled) and not told.values else told.at
+        row = msgspec.structs.replace(row, state=turn.state, seen_at=max(row.seen_at, seen))
+        desk.states.put((rule.id, row.key_hash), row)
+    for edge in turn.edges:
+        _act(desk, book, rule, desk.states.get((rule.id, row.key_hash)) or row, edge, cause)
+    if turn.edges or isinstance(told, Due):
+        keys.rest(desk, rule, row.key_hash)
+
+
+def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: Cause) -> None:
+    actor = Actor("rule", rule.id)
+    incident = desk.incidents.get(row.incident) if row.incident is not None else None
+    if incident is not None:  # what time did to it comes first
+        incident = lifecycle.pass_time(desk, book, incident, edge.at)
+    if edge.opens:
+        book.matched(rule.id, edge.at)
+        if rule.incident is not None and rule.mode == "notify":
+            if incident is not None and incident.taking:
+                incident = lifecycle.condition_returned(desk, book, incident, edge.at, actor)
+            else:
+                incident = _open(desk, book, rule, rule.incident, row, edge, cause, actor)
+                row = msgspec.structs.replace(row, incident=incident.id)
+                desk.states.put((rule.id, row.key_hash), row)
+            _absorb(desk, book, rule, row, incident, edge.at)
+        elif rule.incident is not None:
+            book.would_open(rule.id, edge.at)
+    elif incident is not None:
+        incident = lifecycle.condition_cleared(desk, book, incident, edge.at, actor, edge.expired)
+    _feed(desk, book, rule, row, incident, edge)
+
+
+def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident | None, edge: Edge) -> None:
+    """Pass the edge on to the rules that refer to this one; a DAG, so this ends."""
+    dependents = book.dependents.get(rule.id)
+    if not dependents:
+        return
+    labels = dict(row.key)
+    if incident is not None:
+        labels["service"] = incident.service
+    elif rule.incident is not None and rule.incident.service_name:
+        labels["service"] = rule.incident.service_name
+    fed_by = (rule.id, row.key_hash)
+    for dependent, member in dependents:
+        identity = key_for(dependent, labels)
+        if identity is None:
+            continue
+        distinct = dependent.when.distinct if isinstance(dependent.when, CountWhen) else None
+        told: Told = (
+            Opened(edge.at, member, False, labels.get(distinct, "") if distinct else "")
+            if edge.opens
+            else Closed(edge.at, member, edge.expired)
+        )
+        tell(desk, book, dependent, identity.values, identity.hash, told, Cause(labels), fed_by)
+
+
+def _absorb(desk: Desk, book: Book, rule: Rule, row: KeyState, parent: Incident, at: Instant) -> None:
+    for fed in row.fed_by:
+        if fed[0] not in rule.absorbs:
+            continue
+        state = desk.states.get(fed)
+        child = desk.incidents.get(state.incident) if state is not None and state.incident is not None else None
+        if child is not None and child.parent is None and child.id != parent.id and child.closed_at is None:
+            lifecycle.merge(desk, book, child, {"into": parent.id}, at, Actor("rule", rule.id))
+
+
+def _open(
+    desk: Desk, book: Book, rule: Rule, form: IncidentForm, row: KeyState, edge: Edge, cause: Cause, actor: Actor
+) -> Incident:
+    context: dict[str, Any] = {
+        "key": row.key, "labels": cause.labels, "annotations": cause.annotations, "value": edge.value,
+        "count": edge.count, "steps": dict(edge.steps),
+    }  # fmt: skip
+    priority, impact, urgency = priority_of(book, form, context)
+    labels = {name: value for name, value in row.key.items() if value}
+    for name, render in form.labels.items():
+        labels[name] = _text(book, rule, render, context, "")
+    service = _text(book, rule, form.service, context, "") or cause.labels.get("service") or "unknown"
+    opening = lifecycle.Opening(
+        service=service,
+        title=_text(book, rule, form.title, context, "") or plain_title(rule, row),
+        priority=priority,
+        impact=impact,
+        urgency=urgency,
+        source=cause.source or rule.id,
+        started_at=cause.started_at if cause.started_at is not None else edge.at,
+        rule=rule.id,
+        key=row.key,
+        key_hash=row.key_hash,
+        labels=labels,
+        description=_text(book, rule, form.description, context, "") if form.description else "",
+        runbook=(_text(book, rule, form.runbook, context, "") if form.runbook else "") or book.service(service).runbook,
+        reopen_within=rule.reopen_within,
+        max_age=rule.max_age,
+        major=form.major,
+    )
+    return lifecycle.open_incident(desk, book, opening, edge.at, actor)
+
+
+def plain_title(rule: Rule, row: KeyState) -> str:
+    """Return the title of an incident whose own could not be filled."""
+    values = ", ".join(f"{name}={value}" for name, value in row.key.items() if value)
+    return f"{rule.id}: {values}" if values else rule.id
+
+
+def _text(book: Book, rule: Rule, render: Any, context: dict[str, Any], plain: str) -> str:
+    try:
+        text: str = render(context)
+    except TemplateError as error:
+        book.failed(rule.id, str(error))
+        return plain
+    return text.strip()
+
+
+def priority_of(book: Book, form: IncidentForm, context: dict[str, Any]) -> tuple[str, str | None, str | None]:
+    """Return (priority, impact, urgency) of what the context describes (SPEC 3.4)."""
+    way = form.priority
+    if way.fixed is not None:
+        return way.fixed, None, None
+    labels: dict[str, str] = context["labels"]
+    if way.label is not None:
+        return way.map.get(labels.get(way.label, ""), way.default or "P4"), None, None
+    if way.impact is not None and way.urgency is not None:
+        try:
+            impact, urgency = way.impact(context).strip(), way.urgency(context).strip()
+        except TemplateError:
+            impact = urgency = ""
+        given = book.priority(impact, urgency)
+        if given is not None:
+            return given, impact, urgency
+    return book.severity.get(labels.get("severity", ""), "P4"), None, None
+
+
+def orphan(desk: Desk, book: Book, rule_id: str, hashes: Iterable[int], now: Instant) -> None:
+    """End the condition state of a rule that is gone or asks for another key."""
+    actor = Actor("rule", rule_id)
+    for key_hash in list(hashes):
+        row = desk.states.get((rule_id, key_hash))
+        if row is None:
+            continue
+        incident = desk.incidents.get(row.incident) if row.incident is not None else None
+        if incident is not None and incident.closed_at is None:
+            lifecycle.orphan(desk, book, incident, now, actor)
+        desk.states.drop((rule_id, key_hash))

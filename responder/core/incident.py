@@ -1,0 +1,242 @@
+"""An incident as the fold of its events: ``row' = apply(row, event)``.
+
+Every field but the counts of alerts comes from events, so that the same timeline always
+gives the same incident (``responder db verify`` and the tests fold it again).
+"""
+
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from responder.core.event import Event
+from responder.core.clocks import wind
+from responder.core.signal import MINUTE, Instant, Span
+from responder.core.sla import ClockInputs
+
+State: TypeAlias = Literal["open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"]
+UNRESOLVED: Final = frozenset({"open", "acknowledged", "in_progress", "paused"})
+
+
+class Stage(Struct, frozen=True):
+    """One step of the flow: one owner, one limit."""
+
+    name: str
+    owner: str
+    started_at: Instant
+    due_at: Instant | None = None
+    accepted_at: Instant | None = None
+    accepted_by: str | None = None
+    ended_at: Instant | None = None
+    overdue_at: Instant | None = None
+
+
+class Incident(Struct, frozen=True):
+    id: int
+    rule: str | None
+    """None: opened by hand."""
+    key: dict[str, str]
+    key_hash: int
+    service: str
+    team: str
+    owner: str
+    title: str
+    priority: str
+    impact: str | None
+    urgency: str | None
+    started_at: Instant
+    opened_at: Instant
+    clock: ClockInputs
+    state: State = "open"
+    stage: str | None = None
+    stages: tuple[Stage, ...] = ()
+    labels: dict[str, str] = {}
+    description: str = ""
+    runbook: str = ""
+    source: str = ""
+    """Of the signal that opened it; ``manual`` for a person."""
+    reopen_within: Span = 30 * MINUTE
+    max_age: Span | None = None
+    taking: bool = True
+    """New alerts of its key join it; at most one incident of a key takes."""
+    holds: bool = True
+    """Its condition holds now, whatever a person said of the incident."""
+    cleared_at: Instant | None = None
+    """When the condition ceased to hold."""
+    acknowledged_at: Instant | None = None
+    recovered_at: Instant | None = None
+    resolved_at: Instant | None = None
+    closed_at: Instant | None = None
+    resolution: Literal["", "recovered", "manual", "expired"] = ""
+    cancel_reason: str = ""
+    before: State = "open"
+    """The state that resume and reopen go back to."""
+    reopened: int = 0
+    flags: tuple[str, ...] = ()
+    snoozed_until: Instant | None = None
+    planned_until: Instant | None = None
+    parent: int | None = None
+    previous: int | None = None
+    problem: int | None = None
+    lead: str | None = None
+    """Of a major incident."""
+    update_every: Span | None = None
+    by_person: bool = False
+    """A person set the priority; alerts don't change it any more."""
+    alarmed_at: Instant = 0
+    """Until when its clocks have been asked for warnings and breaches."""
+    changes: tuple[int, ...] = ()
+    known_error: int | None = None
+    version: int = 0
+    last_at: Instant = 0
+    common: dict[str, str] = {}
+    """Labels that are equal on all its alerts; counted, not folded."""
+    alerts_count: int = 0
+    """Occurrences that ever joined; counted, not folded."""
+    firing: int = 0
+    """Occurrences of it that fire now; counted, not folded."""
+
+
+def name_of(id: int) -> str:
+    """Return the name that people use: ``INC-12``."""
+    return f"INC-{id}"
+
+
+def apply(row: Incident | None, event: Event) -> Incident:
+    """Return the incident after an event of its timeline."""
+    if row is None:
+        return _opened(event)
+    changed: dict[str, Any] = {"version": row.version + 1, "last_at": max(row.last_at, event.at)}
+    data = event.data
+    match event.kind:
+        case "acknowledged":
+            changed |= {"acknowledged_at": row.acknowledged_at or event.at}
+            if row.state == "open":
+                changed["state"] = "acknowledged"
+            elif row.state == "paused" and row.before == "open":
+                changed["before"] = "acknowledged"
+        case "assigned":
+            changed["owner"] = data["to"]
+        case "accepted":
+            if row.state in ("open", "acknowledged") and data.get("working", True):
+                changed["state"] = "in_progress"
+            changed |= {"owner": data["by"], "stages": _accept(row.stages, data["by"], event.at)}
+        case "handed_over":
+            changed |= {
+                "stage": data["stage"],
+                "owner": data["owner"],
+                "stages": _next_stage(row.stages, data, event.at),
+            }
+        case "paused":
+            changed |= {"state": "paused", "before": row.state}
+        case "resumed":
+            changed["state"] = row.before
+        case "recovered":
+            changed |= {"recovered_at": data.get("recovered_at", event.at), "holds": False, "cleared_at": event.at}
+        case "alert_cleared":
+            changed |= {"recovered_at": data.get("recovered_at", event.at), "holds": False, "cleared_at": event.at}
+        case "resolved":
+            if row.state in UNRESOLVED:
+                changed |= {
+                    "state": "resolved",
+                    "before": row.before if row.state == "paused" else row.state,
+                    "resolved_at": event.at,
+                    "resolution": data["resolution"],
+                }
+        case "reopened":
+            changed |= {
+                "state": row.before, "resolved_at": None, "recovered_at": None, "cleared_at": None, "holds": True,
+                "resolution": "", "reopened": row.reopened + 1,
+            }  # fmt: skip
+            if not data.get("holds", True):
+                changed |= {"holds": False, "cleared_at": row.cleared_at}
+        case "sla_warned" | "sla_breached" | "verified" | "customer_informed" | "satisfaction_rated" | "noted" | "notified" | "notification_failed":
+            pass
+        case "closed":
+            changed |= {"state": "closed", "closed_at": event.at, "taking": False, "stages": _end_stage(row.stages, event.at)}
+        case "cancelled":
+            changed |= {"state": "cancelled", "closed_at": event.at, "cancel_reason": data["reason"]}
+            changed["stages"] = _end_stage(row.stages, event.at)
+            if not row.holds:
+                changed["taking"] = False
+        case "priority_changed":
+            changed |= {"priority": data["priority"], "by_person": row.by_person or event.actor.kind == "person"}
+            for field in ("impact", "urgency"):
+                if field in data:
+                    changed[field] = data[field]
+        case "snoozed":
+            changed |= {"snoozed_until": data["until"], "flags": _flag(row.flags, "snoozed", data["until"] is not None)}
+        case "merged":
+            changed["parent"] = data["into"]
+        case "unmerged":
+            changed["parent"] = None
+        case "linked":
+            changed["problem"] = data["problem"]
+        case "unlinked":
+            changed["problem"] = None
+        case "change_linked":
+            changed["changes"] = (*row.changes, data["change"])
+        case "stage_overdue":
+            changed["stages"] = _overdue(row.stages, event.at)
+        case "orphaned":
+            changed |= {"flags": _flag(row.flags, "orphaned", True), "holds": False, "cleared_at": event.at, "taking": False}
+        case "flagged":
+            changed["flags"] = _flag(row.flags, data["flag"], data["on"])
+            if data["flag"] == "planned":
+                changed["planned_until"] = data.get("until")
+            if data["flag"] == "major":
+                changed |= {"lead": data.get("lead"), "update_every": data.get("every")}
+            if data["flag"] == "taking":
+                changed |= {"flags": row.flags, "taking": data["on"]}
+        case "sla_exempted":
+            changed["flags"] = _flag(row.flags, "exempt", True)
+        case _:
+            raise ValueError(f"an incident knows no event {event.kind!r}")
+    priority = changed.get("priority", row.priority)
+    changed["clock"] = clock = wind(row.clock, event, priority)
+    if clock.response != row.clock.response or clock.resolution != row.clock.resolution:
+        changed["alarmed_at"] = event.at - 1  # a new target warns anew
+    return msgspec.structs.replace(row, **changed)
+
+
+def _opened(event: Event) -> Incident:
+    """Return the incident that an ``opened`` event begins; its data are the fields by name."""
+    data = dict(event.data)
+    stages = tuple(msgspec.convert(stage, Stage) for stage in data.pop("stages", ()))
+    return Incident(
+        id=event.subject,
+        opened_at=event.at,
+        last_at=event.at,
+        version=1,
+        stages=stages,
+        stage=stages[0].name if stages else None,
+        flags=tuple(data.pop("flags", ())),
+        clock=wind(None, event, data["priority"]),
+        **data,
+    )
+
+
+def _flag(flags: tuple[str, ...], flag: str, on: bool) -> tuple[str, ...]:
+    rest = tuple(f for f in flags if f != flag)
+    return (*rest, flag) if on else rest
+
+
+def _end_stage(stages: tuple[Stage, ...], at: Instant) -> tuple[Stage, ...]:
+    if not stages or stages[-1].ended_at is not None:
+        return stages
+    return (*stages[:-1], msgspec.structs.replace(stages[-1], ended_at=at))
+
+
+def _next_stage(stages: tuple[Stage, ...], data: dict[str, Any], at: Instant) -> tuple[Stage, ...]:
+    stage = Stage(name=data["stage"], owner=data["owner"], started_at=at, due_at=data.get("due_at"))
+    return (*_end_stage(stages, at), stage)
+
+
+def _accept(stages: tuple[Stage, ...], by: str, at: Instant) -> tuple[Stage, ...]:
+    if not stages or stages[-1].accepted_at is not None:
+        return stages
+    return (*stages[:-1], msgspec.structs.replace(stages[-1], accepted_at=at, accepted_by=by))
+
+
+def _overdue(stages: tuple[Stage, ...], at: Instant) -> tuple[Stage, ...]:
+    return (*stages[:-1], msgspec.structs.replace(stages[-1], overdue_at=at)) if stages else stages

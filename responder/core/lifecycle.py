@@ -1,0 +1,434 @@
+"""The way of an incident (SPEC 3.4): one path for every transition, whoever asks for it.
+
+Everything here decides on a desk: it reads rows, records events, counts facts. Automatic and
+manual transitions are the same functions with another actor.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from responder.core import clocks, facts, keys, stages
+from responder.core.book import Book
+from responder.core.desk import Desk
+from responder.core.event import TIMER, Actor, Event
+from responder.core.incident import UNRESOLVED, Incident
+from responder.core.signal import MINUTE, Instant
+
+PAUSE_REASONS: Final = ("customer", "supplier", "change")
+CHANGE_WINDOW: Final = 30 * MINUTE
+"""An incident that opens so soon after a change of its service is linked to it."""
+CANCEL_REASONS: Final = ("false_positive", "duplicate", "exercise")
+
+
+class Refused(Exception):
+    """The command does not fit the state of the incident; *allowed* is what does."""
+
+    def __init__(self, message: str, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class Invalid(Exception):
+    """The command lacks something or names what is not there."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Opening(Struct, frozen=True):
+    """Everything about an incident at the moment it opens."""
+
+    service: str
+    title: str
+    priority: str
+    source: str
+    started_at: Instant
+    rule: str | None = None
+    key: dict[str, str] = {}
+    key_hash: int = 0
+    impact: str | None = None
+    urgency: str | None = None
+    labels: dict[str, str] = {}
+    description: str = ""
+    runbook: str = ""
+    reopen_within: int = 0
+    max_age: int | None = None
+    major: bool = False
+
+
+def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Actor) -> Incident:
+    """Begin an incident: the only way in which one comes to be."""
+    id = desk.head.next_incident
+    desk.head.next_incident += 1
+    service = book.service(what.service)
+    previous = desk.last_incident(what.rule, what.key_hash) if what.rule is not None else None
+    planned_until = book.planned_until(what.service, what.labels, at)
+    flags = [flag for flag, on in (("planned", planned_until is not None), ("major", what.major)) if on]
+    data: dict[str, Any] = {
+        "rule": what.rule, "key": what.key, "key_hash": what.key_hash, "service": what.service, "team": service.team,
+        "owner": service.team, "title": what.title, "priority": what.priority, "impact": what.impact,
+        "urgency": what.urgency, "started_at": min(what.started_at, at), "labels": what.labels,
+        "description": what.description, "runbook": what.runbook, "source": what.source,
+        "reopen_within": what.reopen_within, "max_age": what.max_age, "previous": previous, "flags": flags,
+        "planned_until": planned_until, "holds": what.rule is not None, "taking": what.rule is not None,
+        "stages": stages.first(book, what.service, what.priority, at),
+    }  # fmt: skip
+    if what.major:
+        data["lead"] = book.lead(service.team)
+    row = _record(desk, book, id, "opened", at, actor, data)
+    for change in desk.changes_of(what.service, at - CHANGE_WINDOW, at):
+        row = _record(desk, book, id, "change_linked", at, actor, {"change": change.id, "version": change.version})
+    desk.count("incidents_opened_total", facts.of(book, row, "service", "priority", "source"))
+    if row.changes:
+        desk.count("incidents_change_related_total", facts.of(book, row, "service"))
+    return row
+
+
+def condition_returned(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
+    """The key's condition holds again while the incident takes."""
+    if row.state == "resolved" and not row.holds:
+        return _reopen(desk, book, row, at, actor, "the condition returned", holds=True)
+    if not row.holds:
+        return desk.amend(row, holds=True, cleared_at=None)
+    return row
+
+
+def condition_cleared(
+    desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, expired: bool = False
+) -> Incident:
+    """The key's condition holds no more: what is not resolved yet resolves by that."""
+    if not row.holds:
+        return row
+    if row.state not in UNRESOLVED:
+        return _record(desk, book, row.id, "alert_cleared", at, actor, {})
+    row = _record(desk, book, row.id, "recovered", at, actor, {"recovered_at": at})
+    return _resolve(desk, book, row, at, actor, {"resolution": "expired" if expired else "recovered"})
+
+
+def stop_taking(desk: Desk, book: Book, row: Incident, at: Instant) -> Incident:
+    """From now on new alerts of the key open another incident."""
+    return _record(desk, book, row.id, "flagged", at, TIMER, {"flag": "taking", "on": False})
+
+
+def orphan(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
+    """Its rule is gone or asks for another key: a person has to end the incident."""
+    return _record(desk, book, row.id, "orphaned", at, actor, {})
+
+
+def raise_priority(desk: Desk, book: Book, row: Incident, priority: str, at: Instant, actor: Actor) -> Incident:
+    """Follow a worse alert; upward only, and never against a person."""
+    if row.by_person or priority >= row.priority or row.state not in UNRESOLVED:
+        return row
+    return _record(desk, book, row.id, "priority_changed", at, actor, {"priority": priority, "from": row.priority})
+
+
+# Commands. Each gives the incident after it; a repeat of what already holds changes nothing.
+
+
+def acknowledge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _only(row, UNRESOLVED, "acknowledge")
+    if row.acknowledged_at is not None:
+        return row
+    row = _record(desk, book, row.id, "acknowledged", at, actor, {})
+    step = stages.on_acknowledge(book, row)
+    return row if step is None else _enter(desk, book, row, step, at, actor, row.owner, {})
+
+
+def assign(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _not_over(row, "assign")
+    if row.owner == args["to"]:
+        return row
+    return _record(desk, book, row.id, "assigned", at, actor, {"to": args["to"], "from": row.owner})
+
+
+def accept(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _not_over(row, "accept")
+    if row.state == "paused":
+        raise _refusal(row, "accept")
+    if row.state == "in_progress" and row.stages and row.stages[-1].accepted_at is not None:
+        return row
+    if row.acknowledged_at is None and row.state in UNRESOLVED:
+        row = acknowledge(desk, book, row, {}, at, actor)
+    return _record(desk, book, row.id, "accepted", at, actor, {"by": actor.name, "stage": row.stage})
+
+
+def hand_over(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _not_over(row, "handover")
+    step = stages.after(book, row)
+    if step is None and not args.get("to"):
+        raise Invalid("there is no stage after this one: say to whom it goes", "to")
+    note = {"note": args["note"]} if args.get("note") else {}
+    if step is None:
+        return _record(desk, book, row.id, "assigned", at, actor, {"to": args["to"], "from": row.owner} | note)
+    if step.runs_resolved and row.state in UNRESOLVED:
+        row = resolve(desk, book, row, {"note": args.get("note")}, at, actor)
+        return row if row.stage == step.name else hand_over(desk, book, row, args, at, actor)
+    return _enter(desk, book, row, step, at, actor, args.get("to"), note)
+
+
+def pause(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _only(row, UNRESOLVED, "pause")
+    if row.state == "paused":
+        return row
+    if args["reason"] not in PAUSE_REASONS:
+        raise Invalid(f"reason is one of {', '.join(PAUSE_REASONS)}", "reason")
+    return _record(desk, book, row.id, "paused", at, actor, _given(args, "reason", "note"))
+
+
+def resume(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _only(row, frozenset({"paused"}), "resume")
+    return _record(desk, book, row.id, "resumed", at, actor, {})
+
+
+def resolve(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    if row.state == "resolved":
+        return row
+    _only(row, UNRESOLVED, "resolve")
+    return _resolve(desk, book, row, at, actor, {"resolution": "manual"} | _given(args, "cause", "note"))
+
+
+def reopen(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    if row.state in UNRESOLVED:
+        return row
+    _only(row, frozenset({"resolved"}), "reopen")
+    return _reopen(desk, book, row, at, actor, args["reason"], holds=row.holds)
+
+
+def close(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    if row.state == "closed":
+        return row
+    _only(row, frozenset({"resolved"}), "close")
+    return _close(desk, book, row, at, actor)
+
+
+def cancel(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    if row.state == "cancelled":
+        return row
+    _not_over(row, "cancel")
+    if args["reason"] not in CANCEL_REASONS:
+        raise Invalid(f"reason is one of {', '.join(CANCEL_REASONS)}", "reason")
+    data = _given(args, "reason", "note") | {"verdict": clocks.verdict(book, row, at)}
+    row = _record(desk, book, row.id, "cancelled", at, actor, data)
+    desk.count("incidents_cancelled_total", facts.of(book, row, "service") + (("reason", row.cancel_reason),))
+    clocks.settle(desk, book, row, exempt=True)
+    return row
+
+
+def note(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    return _record(desk, book, row.id, "noted", at, actor, {"text": args["text"]})
+
+
+def set_priority(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _only(row, UNRESOLVED, "priority")
+    given = _given(args, "impact", "urgency", "reason")
+    priority = args.get("priority") or book.priority(args.get("impact"), args.get("urgency"))
+    if priority is None:
+        raise Invalid("give priority, or impact and urgency", "priority")
+    if priority == row.priority and row.by_person:
+        return row
+    data = {"priority": priority, "from": row.priority} | given
+    row = _record(desk, book, row.id, "priority_changed", at, actor, data)
+    return row
+
+
+def exempt(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    if row.state in ("closed", "cancelled"):
+        raise _refusal(row, "exempt")
+    if "exempt" in row.flags:
+        return row
+    return _record(desk, book, row.id, "sla_exempted", at, actor, {"reason": args["reason"]})
+
+
+def snooze(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _not_over(row, "snooze")
+    until: Instant = args["until"]
+    if until <= at:
+        raise Invalid("until lies in the past", "until")
+    return _record(desk, book, row.id, "snoozed", at, actor, {"until": until})
+
+
+def merge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _not_over(row, "merge")
+    into = desk.incidents.get(args["into"])
+    if into is None:
+        raise Invalid("into names no incident that is still worked on", "into")
+    ancestor: Incident | None = into
+    while ancestor is not None:
+        if ancestor.id == row.id:
+            raise Invalid("an incident can't become part of itself", "into")
+        ancestor = desk.incidents.get(ancestor.parent) if ancestor.parent is not None else None
+    if row.parent == into.id:
+        return row
+    return _record(desk, book, row.id, "merged", at, actor, {"into": into.id})
+
+
+def unmerge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    if row.parent is None:
+        return row
+    return _record(desk, book, row.id, "unmerged", at, actor, {"from": row.parent})
+
+
+def major(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    _not_over(row, "major")
+    data = {"flag": "major", "on": True, "lead": args["lead"], "every": args["every"]}
+    return _record(desk, book, row.id, "flagged", at, actor, data)
+
+
+Command = Callable[[Desk, Book, Incident, Mapping[str, Any], Instant, Actor], Incident]
+COMMANDS: Final[Mapping[str, Command]] = {
+    "acknowledge": acknowledge, "assign": assign, "handover": hand_over, "accept": accept, "pause": pause,
+    "resume": resume, "resolve": resolve, "reopen": reopen, "close": close, "cancel": cancel, "note": note,
+    "priority": set_priority, "exempt": exempt, "snooze": snooze, "merge": merge, "unmerge": unmerge, "major": major,
+}  # fmt: skip
+
+
+def allowed(row: Incident) -> tuple[str, ...]:
+    """Return the commands that the incident takes in its state."""
+    always = ("note", "unmerge") if row.parent is not None else ("note",)
+    if row.state in ("closed", "cancelled"):
+        return always
+    shared = ("assign", "handover", "accept", "cancel", "exempt", "snooze", "merge", "major", *always)
+    if row.state == "resolved":
+        return ("reopen", "close", *shared)
+    working = ("acknowledge", "resolve", "priority", *shared)
+    if row.state == "paused":
+        return ("resume", *(name for name in working if name != "accept"))
+    return ("pause", *working)
+
+
+# What time does.
+
+
+def next_due(book: Book, row: Incident) -> Instant | None:
+    """Return the instant at which time alone changes the incident next."""
+    found = _due(book, row)
+    return found[0] if found else None
+
+
+def pass_time(desk: Desk, book: Book, row: Incident, now: Instant) -> Incident:
+    """Apply everything that was due until *now*, in its order and dated with its true instant."""
+    while (found := _due(book, row)) is not None and found[0] <= now:
+        at, act = found
+        row = act(desk, book, row, at, now)
+    return row
+
+
+Act = Callable[[Desk, Book, Incident, Instant, Instant], Incident]
+
+
+def _due(book: Book, row: Incident) -> tuple[Instant, Act] | None:
+    if row.state == "closed" or (row.state == "cancelled" and not row.taking):
+        return None
+    waits: list[tuple[Instant, Act]] = []
+    cleared = max(row.cleared_at or 0, row.resolved_at or row.closed_at or 0)
+    if row.state == "resolved":
+        assert row.resolved_at is not None
+        if row.holds:
+            waits.append((row.resolved_at + row.reopen_within, _still_firing))
+        elif not stages.waits_for_people(book, row):
+            waits.append((cleared + row.reopen_within, _verified))
+    if row.state == "cancelled":
+        if not row.holds:
+            waits.append((cleared + row.reopen_within, _release))
+    else:
+        if row.snoozed_until is not None:
+            waits.append((row.snoozed_until, _wake))
+        if row.planned_until is not None and row.state in UNRESOLVED:
+            waits.append((row.planned_until, _window_ended))
+        waits += clocks.due(book, row)
+        waits += stages.due(book, row)
+    return min(waits, key=lambda wait: wait[0], default=None)
+
+
+def _still_firing(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
+    return _reopen(desk, book, row, at, TIMER, "still firing", holds=True)
+
+
+def _verified(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
+    _record(desk, book, row.id, "verified", at, TIMER, {"by": "monitor"})
+    return _close(desk, book, desk.incidents.get(row.id) or row, at, TIMER)
+
+
+def _release(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
+    return stop_taking(desk, book, row, at)
+
+
+def _wake(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
+    return _record(desk, book, row.id, "snoozed", at, TIMER, {"until": None})
+
+
+def _window_ended(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
+    """Maintenance is over and the incident is not: from here on it counts."""
+    return _record(desk, book, row.id, "flagged", at, TIMER, {"flag": "planned", "on": False})
+
+
+def _resolve(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, data: dict[str, Any]) -> Incident:
+    row = _record(desk, book, row.id, "resolved", at, actor, data)
+    labels = (*facts.of(book, row, "service", "priority"), ("resolution", row.resolution))
+    desk.count("incidents_resolved_total", labels)
+    step = stages.on_resolve(book, row)
+    if step is not None:
+        row = _enter(desk, book, row, step, at, actor, None, {})
+    return row
+
+
+def _reopen(
+    desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool
+) -> Incident:
+    row = _record(desk, book, row.id, "reopened", at, actor, {"reason": reason, "holds": holds})
+    desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
+    step = stages.on_reopen(book, row)
+    if step is not None:
+        row = _enter(desk, book, row, step, at, actor, None, {})
+    return row
+
+
+def _close(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
+    row = _record(desk, book, row.id, "closed", at, actor, {"verdict": clocks.verdict(book, row, at)})
+    clocks.settle(desk, book, row, exempt="exempt" in row.flags or "planned" in row.flags)
+    return row
+
+
+def _enter(
+    desk: Desk, book: Book, row: Incident, step: stages.Step, at: Instant, actor: Actor, to: str | None,
+    extra: dict[str, Any],
+) -> Incident:  # fmt: skip
+    """End the stage that runs and begin another."""
+    stages.count_end(desk, row, at)
+    data = {"stage": step.name, "owner": to or stages.owner_of(book, row.service, step), "due_at": stages.limit(book, row, step, at)}
+    return _record(desk, book, row.id, "handed_over", at, actor, data | extra)
+
+
+def _record(
+    desk: Desk, book: Book, id: int, kind: str, at: Instant, actor: Actor, data: dict[str, Any]
+) -> Incident:
+    """Write one event; an incident's instants never go back."""
+    row = None if kind == "opened" else desk.incident(id)
+    at = at if row is None else max(at, row.last_at)
+    new = desk.record(Event(at, kind, "incident", id, actor, data))
+    clocks.observe(desk, book, row, new)
+    if row is not None and row.taking and not new.taking:
+        keys.release(desk, book, new)
+    return new
+
+
+def _only(row: Incident, states: frozenset[str], command: str) -> None:
+    if row.state not in states:
+        raise _refusal(row, command)
+
+
+def _not_over(row: Incident, command: str) -> None:
+    if row.state in ("closed", "cancelled"):
+        raise _refusal(row, command)
+
+
+def _refusal(row: Incident, command: str) -> Refused:
+    can = allowed(row)
+    return Refused(f"an incident that is {row.state} takes no {command}; it takes {', '.join(can)}", can)
+
+
+def _given(args: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: args[name] for name in names if args.get(name) is not None}

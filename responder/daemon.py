@@ -1,0 +1,353 @@
+"""Composition root: settings become objects, objects become a running daemon."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from sqlalchemy import Engine
+
+from responder import __version__, metrics, plugins
+from responder.clock import Clock, SystemClock
+from responder.config.loader import Loaded, Settings
+from responder.core import gauges, lifecycle
+from responder.core.book import Book, Tally
+from responder.core.desk import Desk
+from responder.core.event import Event
+from responder.core.incident import Incident
+from responder.core.instant import format_span
+from responder.core.rule import AbsenceWhen
+from responder.core.signal import DAY, HOUR, MINUTE, SECOND, Instant
+from responder.handlers import commands, handle, ticks, upkeep
+from responder.house import book_of, build_sources
+from responder.intake import Intake, Item, Unavailable
+from responder.poller import Poller
+from responder.resident import Resident
+from responder.store import migrate
+from responder.store.engine import StorageError, open_engine, path_of
+from responder.store.lock import FileLock
+from responder.store.reader import Reader
+from responder.store.transaction import Writer
+from responder.web.app import App
+
+log = logging.getLogger(__name__)
+DRAIN: Final = 20.0
+"""Seconds that the end waits for open requests and queued items."""
+CLOCK_JUMP: Final = 5.0
+"""Seconds by which the wall clock may differ from the monotonic one between two ticks."""
+READERS: Final = 4
+
+
+class Daemon:
+    """One running responder. ``load`` reads the configuration again; it raises nothing."""
+
+    def __init__(self, settings: Settings, load: Callable[[], Loaded], clock: Clock | None = None) -> None:
+        self.settings, self._load = settings, load
+        self.clock = clock or SystemClock()
+        self.started_at = self.clock.now()
+        self.tally = Tally()
+        self.book = book_of(settings, self.tally)
+        self.ready = False
+        self._away = ticks.Away(self.started_at, self.started_at + settings.startup_grace)
+        self._lock: FileLock | None = None
+        self._stop = asyncio.Event()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._blocking = ThreadPoolExecutor(4, thread_name_prefix="blocking")
+        self._poller: Poller | None = None
+        self._pool: plugins.HttpPool | None = None
+        self.sources: dict[str, Any] = {}
+        self._next_upkeep = self._next_heartbeat = self.started_at
+        self._last_head = ""
+        self._open_store()
+
+    # Opening, in the order in which things need each other.
+
+    def _open_store(self) -> None:
+        url = self.settings.storage.url
+        path = path_of(url)
+        if path is not None:
+            self._lock = FileLock(path)
+        self.engine: Engine = open_engine(url, self.settings.storage.schema)
+        if migrate.upgrade(self.engine):
+            log.info("the schema was brought up to date", extra={"revision": migrate.HEAD})
+        self.reader = Reader(open_engine(url, self.settings.storage.schema, read_only=True))
+        self.resident = Resident(self.reader, self.due_of)
+        self.resident.rebuild(self.started_at)
+        self._alive_at = self.reader.alive_at()
+        self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
+        self.writer.lead(self.started_at)
+        self.intake = Intake(
+            self.resident, self.writer, self.decide, self.clock, committed=self._committed, due_of=self.due_of
+        )
+
+    def due_of(self, row: Incident) -> Instant | None:
+        """Return when time changes an incident next."""
+        return lifecycle.next_due(self.book, row)
+
+    def decide(self, item: Item, desk: Desk, now: Instant, careful: bool) -> Any:
+        """Hand an item to its handler; runs on the writer thread."""
+        if isinstance(item, upkeep.Retain):
+            return upkeep.retain(item, self.engine)
+        if isinstance(item, upkeep.Heartbeat):
+            return self.writer.heartbeat(now)
+        if isinstance(item, upkeep.Replace):
+            return self._replace(item, desk, now)
+        return handle(item, desk, self.book, now, self.resident, self._away, careful)
+
+    def _replace(self, item: "upkeep.Replace", desk: Desk, now: Instant) -> None:
+        """Put another rule book in force, between two batches."""
+        self.book = item.book
+        commands.loaded(item.loaded, desk, self.book, now, True)
+
+    def _committed(self, desk: Desk, events: Sequence[Event]) -> None:
+        """Tell the log what became true."""
+        if not log.isEnabledFor(logging.INFO):
+            return
+        for event in events:
+            log.info(
+                event.kind,
+                extra={
+                    "subject": f"{event.subject_kind}:{event.subject}",
+                    "actor": f"{event.actor.kind}:{event.actor.name}",
+                    "seq": event.seq,
+                },
+            )
+
+    # Running.
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again."""
+        sys.setswitchinterval(0.0005)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(self._readers)
+        self.intake.start(loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+        self._background: set[asyncio.Task[Any]] = set()
+        self._pool = plugins.http_pool()
+        self.sources = build_sources(self.settings, self._pool, self.run_blocking)
+        await self._begin()
+        app = App(self)
+        server = _Server(
+            uvicorn.Config(
+                app, host=self.settings.listen.host, port=self.settings.listen.port, http="httptools", loop="asyncio",
+                lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=int(DRAIN),
+                server_header=False, backlog=2048, ws="none",
+            )
+        )  # fmt: skip
+        ticker = loop.create_task(self._tick())
+        serving = loop.create_task(server.serve())
+        self.ready = True
+        stopped = loop.create_task(self._stop.wait())
+        await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+        await self._end(server, serving, ticker, stopped)
+
+    async def _begin(self) -> None:
+        """Put the loaded configuration in force and start the polls."""
+        now = self.clock.now()
+        metrics.BUILD_INFO.labels(__version__, "").set(1)
+        metrics.CONFIG_SUCCESSFUL.set(1)
+        metrics.CONFIG_SUCCESS_TIME.set(now / SECOND)
+        metrics.STORAGE_UP.set(1)
+        metrics.REGISTRY.register(
+            metrics.FactsCollector(
+                lambda: self.resident.facts,
+                lambda: gauges.zeros(self.book),
+                lambda: gauges.now(self.book, list(self.resident.incidents.values()), self.clock.now()),
+            )
+        )
+        gone = self._gone(self.book)
+        await self.intake.submit(self._loaded(self.settings.digest, gone, self.book))
+        self._start_polls()
+
+    def _start_polls(self) -> None:
+        polled = [entry for source in self.sources.values() for entry in source.polled(self.book)]
+        for entry in polled:
+            entry.last_at = self._alive_at
+        self._poller = Poller(self.intake, self.clock, polled)
+        self._poller.start()
+
+    def _gone(self, book: Book) -> tuple[str, ...]:
+        """Return the rules of which there are states that do not belong to the book any more."""
+        found = set()
+        for row in list(self.resident.states.values()):
+            rule = book.rules.get(row.rule)
+            if rule is None or rule.digest != row.digest:
+                found.add(row.rule)
+        return tuple(sorted(found))
+
+    @staticmethod
+    def _loaded(digest: str, gone: tuple[str, ...], book: Book) -> commands.Loaded:
+        expecting = tuple(r for r in book.rules.values() if isinstance(r.when, AbsenceWhen) and r.when.expect)
+        return commands.Loaded(digest, gone, expecting)
+
+    async def _end(
+        self, server: "_Server", serving: asyncio.Task[Any], ticker: asyncio.Task[Any], stopped: asyncio.Task[Any]
+    ) -> None:
+        self.ready = False
+        log.info("stopping: open requests are answered, queued signals are stored")
+        if self._poller is not None:
+            await self._poller.stop()
+        ticker.cancel()
+        stopped.cancel()
+        server.should_exit = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait_for(serving, DRAIN + 5)
+        await self.intake.stop()
+        await self._close_sources()
+        if self._pool is not None:
+            await self._pool.aclose()
+        self.writer.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._blocking.shutdown(wait=False, cancel_futures=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    async def _close_sources(self) -> None:
+        for source in self.sources.values():
+            await source.aclose()
+
+    async def _tick(self) -> None:
+        """Once a second: read the wall clock and have what is due applied.
+
+        ``asyncio.sleep`` counts on the monotonic clock, so neither a set clock nor a suspended
+        machine can make it stop.
+        """
+        loop = asyncio.get_running_loop()
+        wall, steady = self.clock.now(), loop.time()
+        while True:
+            await asyncio.sleep(1)
+            now, passed = self.clock.now(), loop.time() - steady
+            jump = (now - wall) / SECOND - passed
+            wall, steady = now, loop.time()
+            if abs(jump) > CLOCK_JUMP:
+                log.warning("the clock jumped by %.0f s", jump)
+                if self._poller is not None:
+                    self._poller.restart()
+            try:
+                await self._apply_due(now)
+            except Unavailable:
+                continue  # logged by the intake; the rows wait
+            metrics.QUEUE_LENGTH.set(self.intake.queued)
+            metrics.flush(self.tally)
+
+    async def _apply_due(self, now: Instant) -> None:
+        while (due := self.resident.next_due()) is not None and due <= now:
+            metrics.SCHEDULER_LAG.set((now - due) / SECOND)
+            await self.intake.submit(ticks.Tick(now))
+        if now >= self._next_heartbeat and self.book.queries:
+            self._next_heartbeat = now + MINUTE
+            await self.intake.submit(upkeep.Heartbeat())
+        if now >= self._next_upkeep:
+            self._next_upkeep = now + HOUR
+            keep = self.settings.retention
+            while await self.intake.submit(upkeep.Retain(now - keep.signals, now - keep.closed_incidents, now)):
+                pass
+            self._log_head(now)
+
+    def _log_head(self, now: Instant) -> None:
+        """Only an anchor outside shows a timeline that was rewritten as a whole: the log is one."""
+        day = str(now // DAY)
+        if day != self._last_head:
+            self._last_head = day
+            log.info("head of the timeline", extra={"anchor": f"{self.writer.head_seq}:{self.writer.head_hash.hex()}"})
+
+    # What the web asks.
+
+    async def submit(self, item: Item) -> Any:
+        """Queue an item and wait for its commit.
+
+        Raises:
+            Unavailable: It was not stored.
+        """
+        return await self.intake.submit(item)
+
+    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a read in the pool of readers."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *args)
+
+    async def run_blocking(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run something slow that is no read: SMTP, apprise."""
+        return await asyncio.get_running_loop().run_in_executor(self._blocking, function, *args)
+
+    async def reload(self) -> list[str]:
+        """Load the configuration again; a bad one changes nothing. Returns what is wrong with it."""
+        loaded = await self.read(self._load)
+        wrong = [str(error) for error in loaded.errors]
+        if loaded.settings is not None and not wrong:
+            wrong = self._unchangeable(loaded.settings)
+        if loaded.settings is None or wrong:
+            metrics.CONFIG_SUCCESSFUL.set(0)
+            for sentence in wrong:
+                log.error("the configuration was not loaded", extra={"error": sentence})
+            return wrong
+        settings: Settings = loaded.settings
+        book = book_of(settings, self.tally)
+        sources = build_sources(settings, self._pool, self.run_blocking)
+        item = upkeep.Replace(book, self._loaded(settings.digest, self._gone(book), book))
+        try:
+            await self.intake.submit(item)
+        except Unavailable as error:
+            return [str(error)]
+        if self._poller is not None:
+            await self._poller.stop()
+        await self._close_sources()
+        self.settings, self.sources = settings, sources
+        self.resident.reindex()
+        self._start_polls()
+        metrics.CONFIG_SUCCESSFUL.set(1)
+        metrics.CONFIG_SUCCESS_TIME.set(self.clock.now() / SECOND)
+        log.info("the configuration was loaded", extra={"rules": len(book.rules), "digest": settings.digest})
+        return []
+
+    def _unchangeable(self, settings: Settings) -> list[str]:
+        found = []
+        if settings.storage != self.settings.storage:
+            found.append("storage can't change while the daemon runs: restart it")
+        if settings.listen != self.settings.listen:
+            found.append("listen can't change while the daemon runs: restart it")
+        return found
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without signal handlers: the daemon ends it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def run(settings: Settings, load: Callable[[], Loaded]) -> int:
+    """Run the daemon until it is told to stop; returns the exit status."""
+    try:
+        daemon = Daemon(settings, load)
+    except StorageError as error:
+        print(f"responder: {error}", file=sys.stderr)
+        return 1
+    where = f"http://{settings.listen.host}:{settings.listen.port}"
+    log.info(
+        "responder %s listens on %s", __version__, where,
+        extra={"rules": len(daemon.book.rules), "open": len(daemon.resident.incidents),
+               "grace": format_span(settings.startup_grace)},
+    )  # fmt: skip
+    asyncio.run(daemon.run())
+    return 0
+
+
+def database_of(settings: Settings) -> Path | None:
+    """Return the SQLite file that the settings name."""
+    return path_of(settings.storage.url)

@@ -1,0 +1,156 @@
+"""People command: incidents, silences, changes; each command is one item of the queue."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from responder.core import engine, lifecycle
+from responder.core.book import Book
+from responder.core.desk import Change, Desk
+from responder.core.event import Actor, Event
+from responder.core.incident import Incident
+from responder.core.rule import Rule
+from responder.core.signal import Instant
+from responder.core.silence import Silence, expire, set_silence
+
+
+class NotFound(Exception):
+    """There is no such thing, or it is over for good and can't be commanded any more."""
+
+    expected = True
+
+
+class Outdated(Exception):
+    """The row has another version than the one the command was made for."""
+
+    expected = True
+
+
+class Command(Struct, frozen=True):
+    """One of :data:`responder.core.lifecycle.COMMANDS` on one incident."""
+
+    name: str
+    incident: int
+    args: Mapping[str, Any]
+    actor: Actor
+    version: int | None = None
+    """Of ``If-Match``."""
+    urgent: bool = True
+    weight: int = 0
+
+
+class OpenByHand(Struct, frozen=True):
+    """A person reports an incident."""
+
+    opening: lifecycle.Opening
+    actor: Actor
+    urgent: bool = True
+    weight: int = 0
+
+
+class SetSilence(Struct, frozen=True):
+    """Create or change a silence."""
+
+    posted: Silence
+    new_id: str
+    actor: Actor
+    urgent: bool = True
+    weight: int = 0
+
+
+class ExpireSilence(Struct, frozen=True):
+    """End a silence now."""
+
+    id: str
+    actor: Actor
+    urgent: bool = True
+    weight: int = 0
+
+
+class RecordChange(Struct, frozen=True):
+    """A change or release was made to a service."""
+
+    service: str
+    kind: str
+    version: str
+    at: Instant | None
+    url: str
+    urgent: bool = True
+    weight: int = 0
+
+
+class Loaded(Struct, frozen=True):
+    """A configuration is in force from now on."""
+
+    digest: str
+    gone: tuple[str, ...]
+    """Rules whose condition state ends: removed, or with another ``by`` or kind."""
+    expecting: tuple[Rule, ...] = ()
+    urgent: bool = True
+    weight: int = 0
+
+
+def command(item: Command, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:
+    """Run a command; what time did to the incident comes first.
+
+    Raises:
+        NotFound, Outdated, lifecycle.Refused, lifecycle.Invalid: Nothing is changed.
+    """
+    row = desk.incident(item.incident)
+    if row is None:
+        raise NotFound(f"there is no incident INC-{item.incident}")
+    row = lifecycle.pass_time(desk, book, row, now)
+    if item.version is not None and item.version != row.version:
+        raise Outdated(f"INC-{row.id} has version {row.version}, not {item.version}")
+    return lifecycle.COMMANDS[item.name](desk, book, row, item.args, now, item.actor)
+
+
+def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:
+    """Open an incident that a person reported; the clocks are the same as for an alert."""
+    return lifecycle.open_incident(desk, book, item.opening, now, item.actor)
+
+
+def silence(item: SetSilence, desk: Desk, book: Book, now: Instant, careful: bool) -> str:
+    """Create or change a silence by Alertmanager's rules; returns its id."""
+    known = desk.silences.get(item.posted.id) if item.posted.id else None
+    written, id = set_silence(known, item.posted, now, item.new_id)
+    for row in written:
+        desk.silences.put(row.id, row)
+        desk.events.append(Event(now, "created", "silence", 0, item.actor, {"id": row.id, "comment": row.comment,
+                                 "from": row.starts_at, "until": row.ends_at}))  # fmt: skip
+    return id
+
+
+def end_silence(item: ExpireSilence, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """End a silence; one that has ended already stays as it is.
+
+    Raises:
+        NotFound: There is no such silence.
+    """
+    known = desk.silences.get(item.id)
+    if known is None:
+        raise NotFound("silence not found")
+    row = expire(known, now)
+    if row != known:
+        desk.silences.put(row.id, row)
+        desk.events.append(Event(now, "expired", "silence", 0, item.actor, {"id": row.id}))
+
+
+def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, careful: bool) -> Change:
+    """Remember a change; incidents of its service that open soon after are linked to it."""
+    change = Change(desk.head.next_change, item.at if item.at is not None else now, item.service, item.kind,
+                    item.version, item.url)  # fmt: skip
+    desk.head.next_change += 1
+    desk.changes.put(change.id, change)
+    return change
+
+
+def loaded(item: Loaded, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """Put a configuration in force: end what has no rule any more, start clocks that run from load."""
+    desk.events.append(Event(now, "loaded", "config", 0, Actor("source", "config"), {"digest": item.digest}))
+    for rule in item.gone:
+        engine.orphan(desk, book, rule, desk.keys_of(rule), now)
+    for rule_ in item.expecting:
+        for key in getattr(rule_.when, "expect", ()):
+            engine.expect(desk, book, rule_, key, now)

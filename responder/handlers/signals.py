@@ -1,0 +1,159 @@
+"""Signals arrive: pushed alerts, polled alerts, polled metrics, and polls that failed."""
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from responder.core import engine, lifecycle
+from responder.core.book import Book, QueryKey
+from responder.core.desk import Desk, SourceState
+from responder.core.event import Actor
+from responder.core.signal import MINUTE, Instant, Sample, Signal
+
+log = logging.getLogger(__name__)
+LAPSE = 5 * MINUTE
+"""An alert without an end that a successful poll misses lapses after so long."""
+
+
+class Pushed(Struct, frozen=True):
+    """Alerts of one request."""
+
+    source: str
+    signals: Sequence[Signal]
+    urgent: bool = False
+
+    @property
+    def weight(self) -> int:
+        return len(self.signals)
+
+
+class AlertsPolled(Struct, frozen=True):
+    """All alerts that a polled source reports as firing."""
+
+    source: str
+    at: Instant
+    signals: Sequence[Signal]
+    urgent: bool = False
+
+    @property
+    def weight(self) -> int:
+        return len(self.signals) + 1
+
+
+class MetricPolled(Struct, frozen=True):
+    """The answer to one query at one evaluation instant."""
+
+    source: str
+    query: QueryKey
+    at: Instant
+    samples: Sequence[Sample]
+    last_at: Instant | None = None
+    urgent: bool = False
+
+    @property
+    def weight(self) -> int:
+        return len(self.samples) + 1
+
+
+class PollFailed(Struct, frozen=True):
+    """A source could not answer. No rule's state changes by that."""
+
+    source: str
+    at: Instant
+    error: str
+    urgent: bool = False
+    weight: int = 1
+
+
+def pushed(item: Pushed, desk: Desk, book: Book, now: Instant, careful: bool) -> list[engine.Result]:
+    """Take the alerts of one request; *careful*: a bad one is rejected and its neighbours kept."""
+    if not careful:
+        take = engine.take_signal
+        return [take(desk, book, signal, now) for signal in item.signals]
+    results: list[engine.Result] = []
+    for signal in item.signals:
+        own = Desk(desk)
+        try:
+            results.append(engine.take_signal(own, book, signal, now))
+        except Exception:  # noqa: BLE001 logged, answered as rejected, and its neighbours go on
+            log.exception("a signal could not be decided", extra={"source": signal.source, "fingerprint": signal.fp})
+            results.append("rejected")
+        else:
+            desk.merge(own)
+    return results
+
+
+def alerts_polled(item: AlertsPolled, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """Take a list of what fires: what is on it is seen, what is missing will lapse."""
+    seen = set()
+    for signal in item.signals:
+        seen.add(signal.fp)
+        engine.take_signal(desk, book, signal, now, polled=True)
+    for fp in desk.polled_of(item.source):
+        alert = desk.alerts.get(fp)
+        if fp in seen or alert is None or alert.ended or not alert.polled or alert.source != item.source:
+            continue
+        ends_at = alert.ends_at if alert.ends_at is not None else now + LAPSE
+        engine.store(desk, msgspec.structs.replace(alert, polled=False, ends_at=max(ends_at, now)))
+    _answered(item.source, desk, book, item.at)
+
+
+def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """Judge every rule that asks this query, at the instant it was asked for."""
+    for rule in book.queries.get(item.query, ()):
+        own = Desk(desk)
+        try:
+            engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source)
+        except Exception as error:  # noqa: BLE001 a rule that fails harms only itself
+            log.exception("a rule could not be evaluated", extra={"rule": rule.id})
+            book.failed(rule.id, repr(error))
+        else:
+            book.evaluated(rule.id)
+            desk.merge(own)
+    _answered(item.source, desk, book, item.at)
+
+
+def poll_failed(item: PollFailed, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """Remember since when a source fails, and open its incident when it was promised."""
+    row = desk.sources.get(item.source) or SourceState(item.source)
+    if row.failing_since is None:
+        row = msgspec.structs.replace(row, failing_since=item.at, last_error=item.error)
+        desk.sources.put(item.source, row)
+    promise = book.on_failure.get(item.source)
+    if promise is None or row.incident is not None or row.failing_since is None:
+        return
+    if item.at - row.failing_since < promise.hold:
+        return
+    opening = lifecycle.Opening(
+        service=promise.service,
+        title=f"{item.source} can't be reached: {item.error}"[:500],
+        priority=promise.priority,
+        source=item.source,
+        started_at=row.failing_since,
+        rule=f"source:{item.source}",
+        key={},
+        key_hash=0,
+        labels={"source": item.source},
+        reopen_within=30 * MINUTE,
+    )
+    taking = desk.last_incident(f"source:{item.source}", 0)
+    known = desk.incidents.get(taking) if taking is not None else None
+    actor = Actor("source", item.source)
+    if known is not None and known.taking:
+        incident = lifecycle.condition_returned(desk, book, known, now, actor)
+    else:
+        incident = lifecycle.open_incident(desk, book, opening, now, actor)
+    desk.sources.put(item.source, msgspec.structs.replace(row, incident=incident.id))
+
+
+def _answered(source: str, desk: Desk, book: Book, at: Instant) -> None:
+    book.tally.heard.add(source)
+    row = desk.sources.get(source)
+    if row is None or row.failing_since is None:
+        return
+    incident = desk.incidents.get(row.incident) if row.incident is not None else None
+    if incident is not None:
+        lifecycle.condition_cleared(desk, book, incident, at, Actor("source", source))
+    desk.sources.put(source, SourceState(source, None, at))

@@ -1,0 +1,90 @@
+"""Time passes: what was due is applied, dated with its true instant, once."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from responder.core import engine, lifecycle
+from responder.core.book import PATIENCE, Book
+from responder.core.desk import Desk
+from responder.core.rule import AbsenceWhen
+from responder.core.signal import Instant
+from responder.resident import Resident, Subject
+
+
+SLICE = 500
+
+
+class Away(Struct, frozen=True):
+    """Since when this process listens, and until when silence from before is no news."""
+
+    started_at: Instant
+    quiet_until: Instant
+
+
+class Tick(Struct):
+    """Somebody looks at what is due, at most :data:`SLICE` subjects at a time."""
+
+    at: Instant
+    subjects: Sequence[Subject] = ()
+    """What was taken from those who wait; filled when it is decided."""
+    urgent: bool = True
+    weight: int = 0
+
+    def give_back(self, resident: Resident) -> None:
+        """Nothing was stored: have them looked at again."""
+        for subject in self.subjects:
+            resident.look_again(subject, self.at)
+
+
+def tick(item: Tick, desk: Desk, book: Book, now: Instant, resident: Resident, away: Away) -> None:
+    """Apply what is due; what can't be judged yet is looked at again later."""
+    item.subjects = resident.take_due(now, SLICE)
+    for subject in item.subjects:
+        own = Desk(desk)
+        later = _apply(subject, own, book, now, away)
+        desk.merge(own)
+        if later is not None:
+            resident.look_again(subject, later)
+    resident.forget_ended(now)
+
+
+def _apply(subject: Subject, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:
+    if subject[0] == "alert":
+        return _lapse(int(subject[1]), desk, book, now, away)
+    if subject[0] == "incident":
+        row = desk.incidents.get(int(subject[1]))
+        if row is not None:
+            lifecycle.pass_time(desk, book, row, now)
+        return None
+    if len(subject) == 3:
+        return _key(str(subject[1]), subject[2], desk, book, now, away)
+    return None
+
+
+def _lapse(fp: int, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:
+    """An alert was not renewed until its end: it expired, unless it was we who were away."""
+    alert = desk.alerts.get(fp)
+    if alert is None or alert.ended or alert.polled or alert.ends_at is None or alert.ends_at > now:
+        return None
+    at = alert.ends_at
+    if alert.updated_at < away.started_at:
+        at = max(at, away.quiet_until)
+        if at > now:
+            return at
+    engine.end_alert(desk, book, alert, at, expired=True)
+    return None
+
+
+def _key(rule_id: str, key_hash: int, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:
+    rule, row = book.rules.get(rule_id), desk.states.get((rule_id, key_hash))
+    if rule is None or row is None:
+        return None
+    if isinstance(rule.when, AbsenceWhen) and row.state.phase != "open" and row.seen_at < away.started_at:
+        if now < away.quiet_until:
+            return away.quiet_until
+        source = rule.when.of.event.source if rule.when.of.event is not None else None
+        if source in book.polled and source not in book.tally.heard:
+            return now + PATIENCE
+    engine.key_due(desk, book, rule_id, key_hash, now)
+    return None

@@ -1,0 +1,255 @@
+"""The bounded queue of two lanes and the one writer thread behind it.
+
+While one transaction commits, the next gathers. Commands, delivery results and ticks go
+before signals. What does not fit is refused at once (the web answers 503), and an answer
+goes out only after the commit.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from responder import metrics
+from responder.clock import Clock
+from responder.core.desk import Desk
+from responder.core.event import Event
+from responder.core.signal import Instant
+from responder.resident import Resident
+from responder.store.transaction import DataRefused, Fenced, StorageDown, Writer
+
+log = logging.getLogger(__name__)
+
+SLICE = 1000
+"""Signals of one transaction, at most; an item is never split."""
+
+
+class Item(Protocol):
+    """Something that happened; see :mod:`responder.handlers`."""
+
+    @property
+    def weight(self) -> int:
+        """How many signals it carries."""
+        ...
+
+    @property
+    def urgent(self) -> bool:
+        """Goes before signals, and may fail without its neighbours knowing."""
+        ...
+
+
+class Unavailable(Exception):
+    """Not stored, try again: the queue is full, the store is down, or the daemon stops."""
+
+
+Decide = Callable[[Item, Desk, Instant, bool], Any]
+"""(item, desk, now, careful) -> result; careful: each part of the item on a desk of its own."""
+
+
+class _Waiting:
+    __slots__ = ("future", "item")
+
+    def __init__(self, item: Item, future: "asyncio.Future[Any] | None") -> None:
+        self.item, self.future = item, future
+
+
+class Intake:
+    """Takes items from the event loop, decides and commits them in its own thread."""
+
+    def __init__(
+        self,
+        resident: Resident,
+        writer: Writer,
+        decide: Decide,
+        clock: Clock,
+        *,
+        committed: Callable[[Desk, Sequence[Event]], None],
+        due_of: Callable[[Any], Instant | None],
+        limit: int = 100_000,
+    ) -> None:
+        self._resident, self._writer, self._decide, self._clock = resident, writer, decide, clock
+        self._committed, self._due_of, self._limit = committed, due_of, limit
+        self._urgent: deque[_Waiting] = deque()
+        self._signals: deque[_Waiting] = deque()
+        self._queued = 0
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self.failure: str | None = None
+        """Why the last commit failed; none when it went well."""
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the writer thread; answers go to *loop*."""
+        self._loop = loop
+        self._thread.start()
+
+    def submit(self, item: Item) -> "asyncio.Future[Any]":
+        """Queue an item; the future ends with its result after the commit.
+
+        Raises:
+            Unavailable: There is no room; nothing was taken.
+        """
+        assert self._loop is not None
+        if self._stopping:
+            raise Unavailable("the daemon is stopping")
+        if not item.urgent and self._queued + item.weight > self._limit and self._queued:
+            raise Unavailable("the queue is full")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        waiting = _Waiting(item, future)
+        with self._wake:
+            if item.urgent:
+                self._urgent.append(waiting)
+            else:
+                self._signals.append(waiting)
+                self._queued += item.weight
+            self._wake.notify()
+        return future
+
+    @property
+    def queued(self) -> int:
+        """How many signals wait."""
+        return self._queued
+
+    async def stop(self) -> None:
+        """Decide what is queued, then end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        while True:
+            batch = self._gather()
+            if batch is None:
+                return
+            try:
+                self._work(batch)
+            except Fenced as error:
+                log.critical("another daemon decides now; this one stops", extra={"reason": str(error)})
+                self.failure = str(error)
+                self._answer([(w, None, Unavailable(str(error))) for w in batch])
+
+    def _gather(self) -> list[_Waiting] | None:
+        with self._wake:
+            while not self._urgent and not self._signals:
+                if self._stopping:
+                    return None
+                self._wake.wait()
+            batch = list(self._urgent)
+            self._urgent.clear()
+            weight = 0
+            while self._signals and weight < SLICE:
+                waiting = self._signals.popleft()
+                weight += waiting.item.weight
+                batch.append(waiting)
+            self._queued -= weight
+        return batch
+
+    def _work(self, batch: list[_Waiting]) -> None:
+        """Decide and commit a batch; on trouble with data, item by item."""
+        now = self._clock.now()
+        desk = Desk(self._resident)
+        try:
+            answers = [(w, *self._one(w.item, desk, now, careful=False)) for w in batch]
+        except _Unexpected:
+            self._singly(batch, now)
+            return
+        try:
+            self._commit(desk, now)
+        except DataRefused:
+            self._singly(batch, now)
+            return
+        except StorageDown as error:
+            self._refuse(batch, error)
+            return
+        self._answer(answers)
+
+    def _singly(self, batch: list[_Waiting], now: Instant) -> None:
+        """One bad item never fails its neighbours: each in a transaction of its own."""
+        for waiting in batch:
+            desk = Desk(self._resident)
+            result, error = self._one(waiting.item, desk, now, careful=True)
+            if error is None:
+                try:
+                    self._commit(desk, now)
+                except DataRefused as refused:
+                    log.error("an item was refused by the store", extra={"reason": str(refused)})
+                    error = refused
+                except StorageDown as down:
+                    self._refuse([waiting], down)
+                    continue
+            self._answer([(waiting, result, error)])
+
+    def _one(self, item: Item, desk: Desk, now: Instant, *, careful: bool) -> tuple[Any, Exception | None]:
+        isolated = item.urgent or careful
+        target = Desk(desk) if isolated else desk
+        try:
+            result = self._decide(item, target, now, careful)
+        except Exception as error:  # noqa: BLE001 whatever it is, it stays with this item
+            if not isolated:
+                raise _Unexpected from error
+            if not getattr(error, "expected", False):
+                log.exception("an item could not be decided")
+            return None, error
+        if isolated:
+            desk.merge(target)
+        return result, None
+
+    def _commit(self, desk: Desk, now: Instant) -> None:
+        if not _changes_store(desk):
+            self._resident.apply(desk)
+            return
+        with metrics.STORAGE_TRANSACTION_SECONDS.time():
+            outcome = self._writer.commit(desk, now, self._due_of)
+        if self.failure is not None:
+            log.warning("the store takes writes again")
+            self.failure = None
+        metrics.STORAGE_UP.set(1)
+        self._resident.apply(desk)
+        self._committed(desk, outcome.events)
+        self._writer.checkpoint()
+
+    def _refuse(self, batch: list[_Waiting], error: StorageDown) -> None:
+        if self.failure is None:
+            log.error("the store takes no writes; answers are 503 until it does", extra={"reason": str(error)})
+        self.failure = str(error)
+        metrics.STORAGE_UP.set(0)
+        for waiting in batch:
+            give_back = getattr(waiting.item, "give_back", None)
+            if give_back is not None:
+                give_back(self._resident)
+        self._answer([(w, None, Unavailable(f"the store takes no writes: {error}")) for w in batch])
+
+    def _answer(self, answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_settle, answers)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            log.warning("answers came after the end", extra={"answers": len(answers)})
+
+
+class _Unexpected(Exception):
+    """An item failed on the shared desk, which is spoiled by that."""
+
+
+def _settle(answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
+    for waiting, result, error in answers:
+        future = waiting.future
+        if future is None or future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+            future.exception()  # a waiter that went away must not make noise
+        else:
+            future.set_result(result)
+
+
+def _changes_store(desk: Desk) -> bool:
+    return bool(
+        desk.occurrences or desk.events or desk.states.changed or desk.silences.changed or desk.facts
+        or desk.outbox.changed or desk.changes.changed or desk.sources.changed
+        or any(id not in desk.counted for id in desk.incidents.changed)
+    )  # fmt: skip

@@ -1,0 +1,160 @@
+"""Every metric once: process metrics are counted here, facts come from the store's rows.
+
+SPEC 7 names them. The prefix is added here and nowhere else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from responder.core import gauges
+from responder.core.book import Tally
+from responder.core.facts import BUCKETS
+
+P: Final = "responder_"
+REGISTRY: Final = CollectorRegistry(auto_describe=False)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(P + name, text, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(P + name, text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(P + name, text, labels, registry=REGISTRY, buckets=buckets)
+
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+SIGNALS_RECEIVED = _counter("signals_received", "Observations of alerts that arrived.", "source", "result")
+SIGNALS_UNMATCHED = _counter("signals_unmatched", "Occurrences that no rule matched.", "source")
+SIGNAL_PROCESSING_SECONDS = _histogram("signal_processing_seconds", "From arrival to commit.", "source", buckets=_FAST)
+SOURCE_LAST_SIGNAL = _gauge("source_last_signal_timestamp_seconds", "When a source was heard last.", "source")
+POLL_FAILURES = _counter("poll_failures", "Polls that failed; no rule's state changes by them.", "source")
+POLL_DURATION = _histogram("poll_duration_seconds", "How long a source took to answer.", "source", buckets=_FAST)
+POLL_LAST_SUCCESS = _gauge("poll_last_success_timestamp_seconds", "When a source answered last.", "source")
+RULE_EVALUATIONS = _counter("rule_evaluations", "Evaluations of metric rules.", "rule")
+RULE_EVALUATION_FAILURES = _counter("rule_evaluation_failures", "Evaluations and templates that failed.", "rule")
+RULE_MATCHES = _counter("rule_matches", "Open edges of rules.", "rule")
+NOTIFICATIONS = _counter("notifications", "Messages that were delivered.", "channel")
+NOTIFICATIONS_FAILED = _counter("notifications_failed", "Attempts that failed.", "channel", "reason")
+NOTIFICATIONS_SUPPRESSED = _counter("notifications_suppressed", "Messages that were not sent, and why.", "reason")
+NOTIFICATIONS_PENDING = _gauge("notifications_pending", "Messages that wait.", "channel")
+NOTIFICATION_DELIVERY = _histogram(
+    "notification_delivery_seconds", "From the event to its delivery.", "channel", buckets=(*_FAST, 60.0, 600.0, 3600.0)
+)
+SCHEDULER_LAG = _gauge("scheduler_lag_seconds", "How late the last due row was applied.")
+QUEUE_LENGTH = _gauge("queue_length", "Signals that wait for the writer.")
+STORAGE_TRANSACTION_SECONDS = _histogram("storage_transaction_seconds", "Transactions of the writer.", buckets=_FAST)
+STORAGE_UP = _gauge("storage_up", "1 when the last commit went well.")
+HTTP_REQUESTS = _counter("http_requests", "Answered requests.", "route", "code")
+CONFIG_SUCCESSFUL = _gauge("config_last_reload_successful", "1 when the last load of the configuration went well.")
+CONFIG_SUCCESS_TIME = _gauge("config_last_reload_success_timestamp_seconds", "When it last went well.")
+BUILD_INFO = _gauge("build_info", "Always 1.", "version", "revision")
+
+FACT_COUNTERS: Final[Mapping[str, str]] = {
+    "incidents_opened_total": "Incidents that began.",
+    "incidents_resolved_total": "Resolutions, by how they came about.",
+    "incidents_cancelled_total": "False positives, duplicates and exercises.",
+    "incidents_reopened_total": "Incidents whose condition returned, or that a person reopened.",
+    "incident_stages_overdue_total": "Stages that passed their limit.",
+    "sla_outcomes_total": "Verdicts, once per target of an incident that is over.",
+    "sla_breaches_total": "Targets missed, at the breach.",
+    "service_time_seconds_total": "Agreed service time that has passed.",
+    "service_downtime_seconds_total": "Time in which a P1 or P2 was open.",
+    "service_failures_total": "Beginnings of such times.",
+    "problems_opened_total": "Problems that began.",
+    "incidents_correlated_total": "Incidents that were linked to a problem.",
+    "incidents_change_related_total": "Incidents that opened soon after a change of their service.",
+    "satisfaction_responses_total": "Answers of customers.",
+}
+FACT_HISTOGRAMS: Final[Mapping[str, str]] = {
+    "incident_response_seconds": "Open to acknowledged, in service time.",
+    "incident_resolution_seconds": "Open to resolved without pauses, in service time.",
+    "incident_restore_seconds": "Start of the failure to resolved, in real time.",
+    "incident_stage_seconds": "Length of a stage, in real time.",
+}
+
+Labels = tuple[tuple[str, str], ...]
+Facts = Mapping[tuple[str, Labels], float]
+
+
+class FactsCollector(Collector):
+    """Facts as rows of the store's mirror, with zeros for what the configuration promises."""
+
+    def __init__(
+        self, facts: Callable[[], Facts], zeros: Callable[[], Facts], present: Callable[[], Mapping[str, Mapping[Labels, float]]]
+    ) -> None:
+        self._facts, self._zeros, self._present = facts, zeros, present
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the families in the order of SPEC 7."""
+        rows: dict[str, dict[Labels, float]] = {}
+        for found in (self._zeros(), self._facts()):
+            for (name, labels), value in list(found.items()):
+                rows.setdefault(name, {})[labels] = value
+        for name, text in FACT_COUNTERS.items():
+            counts = rows.get(name, {})
+            names = _names(counts)
+            family = CounterMetricFamily(P + name.removesuffix("_total"), text, labels=names)
+            for labels, value in counts.items():
+                family.add_metric([dict(labels).get(n, "") for n in names], value)
+            yield family
+        for name, text in FACT_HISTOGRAMS.items():
+            yield self._histogram(name, text, rows)
+        for name, series in self._present().items():
+            yield _gauge_family(name, gauges.WORDS[name], series)
+
+    @staticmethod
+    def _histogram(name: str, text: str, rows: Mapping[str, Mapping[Labels, float]]) -> Metric:
+        counts, sums, buckets = (rows.get(name + end, {}) for end in ("_count", "_sum", "_bucket"))
+        names = _names(counts)
+        family = HistogramMetricFamily(P + name, text, labels=names)
+        for labels in counts:
+            bounds = [*(str(float(bound)) for bound in BUCKETS), "+Inf"]
+            cumulated = [(bound, buckets.get((*labels, ("le", bound)), 0.0)) for bound in bounds]
+            family.add_metric([dict(labels)[n] for n in names], cumulated, sums.get(labels, 0.0))
+        return family
+
+
+def flush(tally: Tally) -> None:
+    """Move what decisions tallied into the counters."""
+    for counter, counts in (
+        (RULE_MATCHES, tally.matches),
+        (RULE_EVALUATIONS, tally.evaluations),
+        (RULE_EVALUATION_FAILURES, tally.failures),
+        (SIGNALS_UNMATCHED, tally.unmatched),
+    ):
+        for name, total in list(counts.items()):
+            known = _FLUSHED.get((counter, name), 0)
+            if total > known:
+                counter.labels(name).inc(total - known)
+                _FLUSHED[counter, name] = total
+
+
+_FLUSHED: dict[tuple[Counter, str], int] = {}
+
+
+def _gauge_family(name: str, text: str, series: Mapping[Labels, float]) -> Metric:
+    names = _names(series)
+    family = GaugeMetricFamily(P + name, text, labels=names)
+    for labels, value in series.items():
+        family.add_metric([v for _, v in labels], value)
+    return family
+
+
+def page() -> bytes:
+    """Return the text of ``/metrics``."""
+    return generate_latest(REGISTRY)
+
+
+def _names(series: Mapping[Labels, float]) -> list[str]:
+    for labels in series:
+        return [name for name, _ in labels]
+    return []

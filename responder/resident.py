@@ -1,0 +1,228 @@
+"""The rows this process holds in memory: what can still change, and what is asked often.
+
+``apply`` takes a committed desk over; ``rebuild`` reads everything from the store at start.
+Readers in other threads may look at any time: rows are immutable and replaced, and each
+dictionary is changed by the writer thread only.
+"""
+
+import gc
+import heapq
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from responder.core.alert import Alert
+from responder.core.conditions.state import State
+from responder.core.desk import Change, Desk, FactKey, Head, KeyState, SourceState, StateKey
+from responder.core.event import Event
+from responder.core.incident import Incident
+from responder.core.outbox import Message
+from responder.core.signal import HOUR, MINUTE, Instant
+from responder.core.silence import Silence, Silences
+from responder.store.reader import Reader
+
+REMEMBERED = HOUR
+"""An alert that ended is known for so long, so that old messages about it are told."""
+CHANGE_WINDOW = 30 * MINUTE
+
+Subject = tuple[str, int] | tuple[str, str, int]
+"""("alert", fp), ("incident", id), ("key", rule, key hash), ("message", id)."""
+
+
+class Resident:
+    """Memory of the one who decides."""
+
+    def __init__(self, reader: Reader, due_of: Callable[[Incident], Instant | None]) -> None:
+        self._reader = reader
+        self._due_of = due_of
+        self.alerts: dict[int, Alert] = {}
+        self.states: dict[StateKey, KeyState] = {}
+        self.incidents: dict[int, Incident] = {}
+        self.silences: dict[str, Silence] = {}
+        self.sources: dict[str, SourceState] = {}
+        self.changes: dict[int, Change] = {}
+        self.outbox: dict[int, Message] = {}
+        self.facts: dict[FactKey, float] = {}
+        self.head = Head()
+        self.silencing = Silences(())
+        self._keys: dict[str, set[int]] = {}
+        self._polled: dict[str, set[int]] = {}
+        self._waiting: list[tuple[Instant, Subject]] = []
+        self._forget: list[tuple[Instant, int]] = []
+
+    def rebuild(self, now: Instant) -> None:
+        """Read the state of the store; afterwards it is as if the process had never ended."""
+        reader = self._reader
+        self.head = reader.head()
+        self.states = {(row.rule, row.key_hash): row for row in reader.states()}
+        self.incidents = {row.id: row for row in reader.living_incidents()}
+        counts = reader.alerts_counts()
+        firing: dict[int, int] = {}
+        keys_firing: dict[StateKey, int] = {}
+        for alert in reader.known_alerts(now - REMEMBERED):
+            self.alerts[alert.fp] = alert
+        for alert in self.alerts.values():
+            for joined in alert.joined:
+                key = (joined.rule, joined.key_hash)
+                row = self.states.get(key)
+                if row is not None and row.incident == joined.incident:
+                    keys_firing[key] = keys_firing.get(key, 0) + 1
+                if joined.incident is not None:
+                    firing[joined.incident] = firing.get(joined.incident, 0) + 1
+        for key, number in keys_firing.items():
+            row = self.states[key]
+            state: State = msgspec.structs.replace(row.state, firing=number)
+            self.states[key] = msgspec.structs.replace(row, state=state)
+        for id, row_ in self.incidents.items():
+            self.incidents[id] = msgspec.structs.replace(
+                row_, alerts_count=counts.get(id, 0), firing=firing.get(id, 0)
+            )
+        self.silences = {row.id: row for row in reader.silences()}
+        self.sources = {row.name: row for row in reader.sources()}
+        self.changes = {row.id: row for row in reader.recent_changes(now - CHANGE_WINDOW)}
+        self.outbox = {row.id: row for row in reader.waiting_messages()}
+        self.facts = reader.facts()
+        self.silencing = Silences(self.silences.values())
+        self.reindex()
+        gc.collect()
+        gc.freeze()
+
+    def reindex(self) -> None:
+        """Build what is derived from the rows: key sets and waiting instants."""
+        self._keys = {}
+        for rule, key_hash in self.states:
+            self._keys.setdefault(rule, set()).add(key_hash)
+        self._waiting, self._forget, self._polled = [], [], {}
+        for alert in self.alerts.values():
+            self._await_alert(alert)
+        for row in self.states.values():
+            if row.state.due is not None:
+                self._waiting.append((row.state.due, ("key", row.rule, row.key_hash)))
+        for incident in self.incidents.values():
+            due = self._due_of(incident)
+            if due is not None:
+                self._waiting.append((due, ("incident", incident.id)))
+        for message in self.outbox.values():
+            self._waiting.append((message.not_before, ("message", message.id)))
+        heapq.heapify(self._waiting)
+
+    def apply(self, desk: Desk) -> None:
+        """Take over a batch; called only after its commit is known."""
+        for fp, alert in desk.alerts.changed.items():
+            if alert is None:
+                self.alerts.pop(fp, None)
+                continue
+            before = self.alerts.get(fp)
+            self.alerts[fp] = alert
+            if before is not None and before.polled:
+                self._polled[before.source].discard(fp)
+            if before is None or before.ends_at != alert.ends_at or alert.polled or before.polled or alert.ended:
+                self._await_alert(alert)
+        for key, row in desk.states.changed.items():
+            if row is None:
+                self.states.pop(key, None)
+                self._keys.get(key[0], set()).discard(key[1])
+                continue
+            self.states[key] = row
+            self._keys.setdefault(key[0], set()).add(key[1])
+            if row.state.due is not None:
+                heapq.heappush(self._waiting, (row.state.due, ("key", row.rule, row.key_hash)))
+        for id, incident in desk.incidents.changed.items():
+            if incident is None or (incident.closed_at is not None and not incident.taking and incident.firing == 0):
+                self.incidents.pop(id, None)
+                continue
+            self.incidents[id] = incident
+            if id not in desk.counted:
+                due = self._due_of(incident)
+                if due is not None:
+                    heapq.heappush(self._waiting, (due, ("incident", id)))
+        for name, source in desk.sources.changed.items():
+            if source is not None:
+                self.sources[name] = source
+        for number, change in desk.changes.changed.items():
+            if change is not None:
+                self.changes[number] = change
+        for number, message in desk.outbox.changed.items():
+            if message is None or message.state != "waiting":
+                self.outbox.pop(number, None)
+            else:
+                self.outbox[number] = message
+                heapq.heappush(self._waiting, (message.not_before, ("message", number)))
+        if desk.silences.changed:
+            for name, silence in desk.silences.changed.items():
+                if silence is None:
+                    self.silences.pop(name, None)
+                else:
+                    self.silences[name] = silence
+            self.silencing = Silences(self.silences.values())
+        for fact, by in desk.facts.items():
+            self.facts[fact] = self.facts.get(fact, 0.0) + by
+        self.head = desk.head
+
+    def next_due(self) -> Instant | None:
+        """Return when somebody has to look again; perhaps too early, never too late."""
+        return self._waiting[0][0] if self._waiting else None
+
+    def take_due(self, now: Instant, limit: int) -> list[Subject]:
+        """Take the subjects that wait until *now*, at most *limit*, each once.
+
+        An entry only says that somebody has to look: the row itself knows its true instant.
+        """
+        found: dict[Subject, None] = {}
+        while self._waiting and self._waiting[0][0] <= now and len(found) < limit:
+            found[heapq.heappop(self._waiting)[1]] = None
+        return list(found)
+
+    def look_again(self, subject: Subject, at: Instant) -> None:
+        """Have somebody look at the subject at *at*."""
+        heapq.heappush(self._waiting, (at, subject))
+
+    def forget_ended(self, now: Instant) -> None:
+        """Drop alerts that ended long enough ago."""
+        while self._forget and self._forget[0][0] <= now:
+            _, fp = heapq.heappop(self._forget)
+            alert = self.alerts.get(fp)
+            if alert is not None and alert.ended and (alert.ends_at or 0) + REMEMBERED <= now:
+                del self.alerts[fp]
+        for number in [n for n, change in self.changes.items() if change.at + CHANGE_WINDOW < now]:
+            del self.changes[number]
+
+    def keys_of(self, rule: str) -> Iterable[int]:
+        """Return the key hashes of which the rule has a state."""
+        return self._keys.get(rule, ())
+
+    def polled_of(self, source: str) -> Iterable[int]:
+        """Return the alerts that a polled source reported last."""
+        return self._polled.get(source, ())
+
+    def changes_of(self, service: str, since: Instant, until: Instant) -> list[Change]:
+        """Return the changes to a service in a stretch of time that is not long past."""
+        return [row for row in self.changes.values() if row.service == service and since <= row.at <= until]
+
+    def former_incident(self, id: int) -> Incident | None:
+        """Return an incident that is no longer in memory."""
+        return self._reader.incident(id)
+
+    def last_incident(self, rule: str, key_hash: int) -> int | None:
+        """Return the newest incident that the key ever had."""
+        return self._reader.last_incident(rule, key_hash)
+
+    def delivered_before(self, source: str, dedup: str) -> Instant | None:
+        """Return when a momentary occurrence of this id was taken last."""
+        return self._reader.delivered_before(source, dedup)
+
+    def _await_alert(self, alert: Alert) -> None:
+        if alert.ended:
+            heapq.heappush(self._forget, ((alert.ends_at or alert.updated_at) + REMEMBERED, alert.fp))
+        elif alert.polled:
+            self._polled.setdefault(alert.source, set()).add(alert.fp)
+        elif alert.ends_at is not None:
+            heapq.heappush(self._waiting, (alert.ends_at, ("alert", alert.fp)))
+
+
+def log_of(events: Iterable[Event]) -> list[dict[str, object]]:
+    """Return committed events as log records: who, what, when, to which incident."""
+    return [
+        {"event": e.kind, "subject": f"{e.subject_kind}:{e.subject}", "actor": f"{e.actor.kind}:{e.actor.name}", "at": e.at}
+        for e in events
+    ]

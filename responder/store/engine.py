@@ -1,0 +1,64 @@
+"""Opening the database: SQLite tuned for one durable writer, or PostgreSQL."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+_SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+class StorageError(Exception):
+    """The database can't be used; the sentence says which and why."""
+
+
+def open_engine(url: str, schema: str | None = None, *, read_only: bool = False, fast: bool = False) -> Engine:
+    """Return an engine for the writer or, with *read_only*, for readers.
+
+    ``fast`` gives up durability (``synchronous=OFF``): for replay and tests of rules only.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(url, read_only=read_only, fast=fast)
+    if parsed.get_backend_name() != "postgresql":
+        raise StorageError(f"storage.url: {parsed.get_backend_name()} is not supported; use sqlite or postgresql+psycopg")
+    if schema is not None and not _SCHEMA.fullmatch(schema):
+        raise StorageError(f"storage.schema: {schema!r} is not a plain name")
+    options = f"-csearch_path={schema}" if schema else ""
+    return create_engine(parsed, connect_args={"options": options} if options else {}, pool_size=5, pool_pre_ping=False)
+
+
+def path_of(url: str) -> Path | None:
+    """Return the file of a SQLite URL; None for memory and for other databases."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return None
+    return Path(parsed.database)
+
+
+def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
+    path = path_of(url)
+    if path is not None and not path.parent.exists():
+        raise StorageError(f"storage.url: the folder {path.parent} does not exist")
+    args: dict[str, Any] = {"check_same_thread": False, "timeout": 5.0}
+    target = url
+    if read_only and path is not None:
+        target = f"sqlite:///file:{path}?mode=ro&uri=true"
+    engine = create_engine(target, connect_args=args, **({"poolclass": NullPool} if path is not None else {}))
+
+    @event.listens_for(engine, "connect")
+    def _tune(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        if not read_only:
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            cursor.execute("PRAGMA journal_mode=" + ("MEMORY" if fast else "WAL"))
+            cursor.execute("PRAGMA synchronous=" + ("OFF" if fast else "FULL"))
+            cursor.execute("PRAGMA wal_autocheckpoint=0")  # the writer decides when
+        cursor.execute("PRAGMA cache_size=-8000")
+        cursor.execute("PRAGMA busy_timeout=5000")
+        cursor.close()
+
+    return engine

@@ -1,0 +1,207 @@
+"""Reads: the rebuild at start, and what the API shows. Each with a short transaction."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, func, select
+
+from responder.core.alert import Alert
+from responder.core.desk import Change, Head, KeyState, SourceState
+from responder.core.event import Actor, Event
+from responder.core.incident import Incident
+from responder.core.outbox import Message
+from responder.core.signal import Instant
+from responder.core.silence import Silence
+from responder.store import rows, schema
+
+PAGE = 1000
+_silence = rows.decoder(Silence)
+_message = rows.decoder(Message)
+_change = rows.decoder(Change)
+_source = rows.decoder(SourceState)
+_fact_labels = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as it is stored, with its place in the chain."""
+
+    event: Event
+    recorded_at: Instant
+    hash: str
+    erased: bool = False
+
+
+class Reader:
+    """Read access for any thread; connections come from the engine's pool."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # The rebuild.
+
+    def head(self) -> Head:
+        with self._engine.connect() as connection:
+            row = connection.execute(select(schema.leader)).first()
+        if row is None:
+            return Head()
+        return Head(row.next_alert, row.next_incident, row.next_problem, row.next_outbox, row.next_change)
+
+    def alive_at(self) -> Instant | None:
+        """Return when a daemon was last known to work with this store."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(schema.leader.c.alive_at)).scalar()
+
+    def known_alerts(self, ended_since: Instant) -> Iterator[Alert]:
+        """Yield what fires and what ended lately, oldest first."""
+        table = schema.alert
+        wanted = (table.c.ended == "") | (table.c.ends_at >= ended_since)
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=PAGE).execute(
+                select(table).where(wanted, table.c.dedup == "").order_by(table.c.id)
+            ):
+                yield rows.alert_of(tuple(row))
+
+    def states(self) -> Iterator[KeyState]:
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=PAGE).execute(select(schema.rule_state)):
+                yield rows.state_of(tuple(row))
+
+    def living_incidents(self) -> Iterator[Incident]:
+        """Yield the incidents that are not over, and those that still take alerts."""
+        table = schema.incident
+        wanted = table.c.closed_at.is_(None) | table.c.taking.is_(True)
+        with self._engine.connect() as connection:
+            for row in connection.execution_options(yield_per=PAGE).execute(
+                select(table.c.body).where(wanted).order_by(table.c.id)
+            ):
+                yield rows.incident_of(row.body)
+
+    def alerts_counts(self) -> dict[int, int]:
+        """Return how many occurrences ever joined each incident that is not over."""
+        living = select(schema.incident.c.id).where(
+            schema.incident.c.closed_at.is_(None) | schema.incident.c.taking.is_(True)
+        )
+        table = schema.incident_alert
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(table.c.incident_id, func.count()).where(table.c.incident_id.in_(living)).group_by(table.c.incident_id)
+            )
+            return {row[0]: row[1] for row in found}
+
+    def silences(self) -> list[Silence]:
+        with self._engine.connect() as connection:
+            return [_silence(body) for (body,) in connection.execute(select(schema.silence.c.body))]
+
+    def sources(self) -> list[SourceState]:
+        with self._engine.connect() as connection:
+            return [_source(body) for (body,) in connection.execute(select(schema.source_state.c.body))]
+
+    def recent_changes(self, since: Instant) -> list[Change]:
+        table = schema.change
+        with self._engine.connect() as connection:
+            return [_change(body) for (body,) in connection.execute(select(table.c.body).where(table.c.at >= since))]
+
+    def waiting_messages(self) -> list[Message]:
+        table = schema.outbox
+        with self._engine.connect() as connection:
+            found = connection.execute(select(table.c.body).where(table.c.state == "waiting").order_by(table.c.id))
+            return [_message(body) for (body,) in found]
+
+    def facts(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+        with self._engine.connect() as connection:
+            found = connection.execute(select(schema.fact))
+            return {(row.name, _fact_labels.decode(row.labels)): row.value for row in found}
+
+    # Look-ups inside the writer's decisions.
+
+    def last_incident(self, rule: str, key_hash: int) -> int | None:
+        table = schema.incident
+        query = select(func.max(table.c.id)).where(table.c.rule == rule, table.c.key_hash == key_hash)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    def delivered_before(self, source: str, dedup: str) -> Instant | None:
+        table = schema.alert
+        query = select(func.max(table.c.updated_at)).where(table.c.dedup == dedup, table.c.source == source)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar()
+
+    # What the API shows.
+
+    def incident(self, id: int) -> Incident | None:
+        table = schema.incident
+        with self._engine.connect() as connection:
+            body = connection.execute(select(table.c.body).where(table.c.id == id)).scalar()
+        return rows.incident_of(body) if body is not None else None
+
+    def incidents(self, where: Mapping[str, Any], below: int | None, limit: int) -> list[Incident]:
+        """Return incidents, newest first, with an id below *below*.
+
+        *where*: ``state``, ``service``, ``priority``, ``rule`` (lists of values), ``problem``
+        (an id), ``flag``, ``q`` (text within the title).
+        """
+        table = schema.incident
+        query = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
+        if below is not None:
+            query = query.where(table.c.id < below)
+        for name in ("state", "service", "priority", "rule"):
+            if where.get(name):
+                query = query.where(table.c[name].in_(where[name]))
+        if where.get("problem") is not None:
+            query = query.where(table.c.problem_id == where["problem"])
+        if where.get("flag"):
+            query = query.where((" " + table.c.flags + " ").contains(f" {where['flag']} ", autoescape=True))
+        if where.get("q"):
+            query = query.where(func.lower(table.c.title).contains(where["q"].lower(), autoescape=True))
+        with self._engine.connect() as connection:
+            return [rows.incident_of(body) for (body,) in connection.execute(query)]
+
+    def alerts_of(self, incident: int, limit: int | None) -> list[Alert]:
+        """Return the newest occurrences of an incident, newest first."""
+        table, links = schema.alert, schema.incident_alert
+        newest = select(links.c.alert_id).where(links.c.incident_id == incident).order_by(links.c.alert_id.desc())
+        query = select(table).where(table.c.id.in_(newest.limit(limit) if limit is not None else newest))
+        with self._engine.connect() as connection:
+            return [rows.alert_of(tuple(row)) for row in connection.execute(query.order_by(table.c.id.desc()))]
+
+    def alerts_count(self, incident: int) -> int:
+        links = schema.incident_alert
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.count()).where(links.c.incident_id == incident)).scalar() or 0
+
+    def timeline(self, kind: str, subject: int, after: int, limit: int) -> list[Recorded]:
+        """Return the events of a subject in their order (instant, sequence)."""
+        table = schema.event
+        query = (
+            select(table)
+            .where(table.c.subject_kind == kind, table.c.subject_id == subject, table.c.seq > after)
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [recorded(row) for row in connection.execute(query)]
+
+    def events(self, connection: Connection, after: int = 0) -> Iterator[Any]:
+        """Yield raw event rows in the order of the chain."""
+        table = schema.event
+        yield from connection.execution_options(yield_per=PAGE).execute(
+            select(table).where(table.c.seq > after).order_by(table.c.seq)
+        )
+
+    def connect(self) -> Connection:
+        """Return a connection for a longer look: export, verify."""
+        return self._engine.connect()
+
+    def alive(self) -> bool:
+        """Say whether the database answers."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(1)).scalar() == 1
+
+
+def recorded(row: Any) -> Recorded:
+    """Return an event row as an event."""
+    kind, _, name = row.actor.partition(":")
+    data = msgspec.json.decode(row.body) if row.body is not None else {}
+    event = Event(row.at, row.kind, row.subject_kind, row.subject_id, Actor(kind, name), data, row.seq)
+    return Recorded(event, row.recorded_at, bytes(row.hash).hex(), row.body is None)

@@ -1,0 +1,103 @@
+"""Between structs and rows: what the writer stores and what a start reads back."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from responder.core.alert import Alert, Joined
+from responder.core.conditions.state import State
+from responder.core.desk import Change, KeyState, SourceState
+from responder.core.incident import Incident
+from responder.core.outbox import Message
+from responder.core.signal import Instant
+from responder.core.silence import Silence
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_joined = msgspec.json.Decoder(tuple[Joined, ...])
+_labels = msgspec.json.Decoder(dict[str, str])
+_state = msgspec.json.Decoder(State)
+_incident = msgspec.json.Decoder(Incident)
+
+
+def text_of(value: object) -> str:
+    """Return a value as JSON text; PostgreSQL's text holds no NUL, JSON writes it escaped."""
+    return _encode(value).decode()
+
+
+def decoder(type_: type[T]) -> Callable[[str], T]:
+    """Return what reads the JSON text of a type back."""
+    return msgspec.json.Decoder(type_).decode
+
+
+def alert_row(a: Alert) -> Row:
+    return (
+        a.id, a.fp, a.source, text_of(a.labels), text_of(a.annotations), a.starts_at, a.ends_at, a.updated_at,
+        clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", clean(a.dedup), a.polled,
+    )  # fmt: skip
+
+
+def alert_of(row: Row) -> Alert:
+    (id, fp, source, labels, annotations, starts_at, ends_at, updated_at, url, timeout, ended, newest, joined, dedup,
+     polled) = row  # fmt: skip
+    return Alert(
+        id=id, fp=fp, source=source, labels=_labels.decode(labels), annotations=_labels.decode(annotations),
+        starts_at=starts_at, ends_at=ends_at, updated_at=updated_at, url=url, timeout=bool(timeout), ended=ended,
+        newest_start=newest, joined=_joined.decode(joined), dedup=dedup, polled=bool(polled),
+    )  # fmt: skip
+
+
+def state_row(s: KeyState) -> Row:
+    stored = msgspec.structs.replace(s.state, firing=0)
+    body = text_of({"state": stored, "fed_by": s.fed_by})
+    return (s.rule, s.key_hash, text_of(s.key), body, s.state.due, s.incident, s.digest, s.seen_at)
+
+
+class _StateBody(msgspec.Struct):
+    state: State
+    fed_by: tuple[tuple[str, int], ...] = ()
+
+
+_state_body = msgspec.json.Decoder(_StateBody)
+
+
+def state_of(row: Row) -> KeyState:
+    rule, key_hash, key, body, _due, incident, digest, seen_at = row
+    read = _state_body.decode(body)
+    return KeyState(rule, key_hash, _labels.decode(key), read.state, digest, seen_at, incident, read.fed_by)
+
+
+def incident_row(i: Incident, due: Instant | None) -> Row:
+    return (
+        i.id, i.rule, i.key_hash, text_of(i.key), i.state, i.taking, i.service, i.team, i.owner, i.priority, clean(i.title),
+        i.problem, " ".join(i.flags), i.opened_at, i.resolved_at, i.closed_at, due, i.version, i.alerts_count,
+        text_of(i),
+    )  # fmt: skip
+
+
+def incident_of(body: str) -> Incident:
+    return _incident.decode(body)
+
+
+def silence_row(s: Silence) -> Row:
+    return (s.id, s.starts_at, s.ends_at, s.updated_at, text_of(s))
+
+
+def message_row(m: Message) -> Row:
+    return (m.id, m.channel, m.state, m.not_before, m.attempt, text_of(m))
+
+
+def change_row(c: Change) -> Row:
+    return (c.id, c.at, c.service, text_of(c))
+
+
+def source_row(s: SourceState) -> Row:
+    return (s.name, s.failing_since, text_of(s))
+
+
+def clean(text: str) -> str:
+    """Return text that PostgreSQL stores: NUL becomes the sign for it."""
+    return text.replace("\0", "\u2400") if "\0" in text else text

@@ -1,0 +1,172 @@
+"""Retention, backup and verification of the store."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, Engine, delete, func, select, update
+
+from responder.core.event import Event
+from responder.core.incident import Incident
+from responder.core.signal import Instant
+from responder.store import chain, schema
+from responder.store.engine import StorageError, path_of
+from responder.store.reader import Reader, recorded
+
+SLICE = 1000
+
+
+class Head(Struct, frozen=True):
+    """The newest link of the chain: what an outside anchor remembers."""
+
+    seq: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
+
+def head(connection: Connection) -> Head:
+    """Return the head as the leader row has it."""
+    row = connection.execute(select(schema.leader.c.head_seq, schema.leader.c.head_hash)).first()
+    return Head(row.head_seq, bytes(row.head_hash).hex()) if row is not None else Head(0, chain.GENESIS.hex())
+
+
+def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> int:
+    """Delete old occurrences and erase the bodies of incidents closed long ago; returns rows touched.
+
+    One slice of each; the caller comes again while anything was done. Digests and hashes of
+    events stay, so the chain can still be walked.
+    """
+    alert, links, incident, event = schema.alert, schema.incident_alert, schema.incident, schema.event
+    with engine.begin() as connection:
+        old = select(incident.c.id).where(incident.c.closed_at < closed_before).limit(SLICE)
+        ids = [id for (id,) in connection.execute(old)]
+        if ids:
+            connection.execute(delete(links).where(links.c.incident_id.in_(ids)))
+            connection.execute(
+                update(event).where(event.c.subject_kind == "incident", event.c.subject_id.in_(ids)).values(body=None)
+            )
+            connection.execute(delete(incident).where(incident.c.id.in_(ids)))
+        linked = select(links.c.alert_id).where(links.c.alert_id == alert.c.id)
+        stale = (
+            select(alert.c.id)
+            .where(alert.c.ended != "", alert.c.updated_at < signals_before, ~linked.exists())
+            .limit(SLICE)
+        )
+        gone = [id for (id,) in connection.execute(stale)]
+        if gone:
+            connection.execute(delete(alert).where(alert.c.id.in_(gone)))
+        done = connection.execute(
+            delete(schema.outbox).where(schema.outbox.c.state != "waiting", schema.outbox.c.not_before < signals_before)
+        )
+    return len(ids) + len(gone) + done.rowcount
+
+
+def backup(url: str, target: Path) -> Head:
+    """Copy a SQLite database while it is in use; returns the head of the copy.
+
+    Raises:
+        StorageError: The target exists, or the database is no SQLite file (use pg_dump there).
+    """
+    source = path_of(url)
+    if source is None:
+        raise StorageError("backup copies SQLite files; for PostgreSQL use pg_dump")
+    if not source.exists():
+        raise StorageError(f"{source} does not exist")
+    if target.exists():
+        raise StorageError(f"{target} exists already")
+    live = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
+    try:
+        copy = sqlite3.connect(target)
+        try:
+            live.backup(copy, pages=1000)
+            copy.execute("PRAGMA journal_mode=DELETE")
+            row = copy.execute("SELECT head_seq, head_hash FROM leader").fetchone()
+        finally:
+            copy.close()
+    finally:
+        live.close()
+    return Head(row[0], bytes(row[1]).hex()) if row else Head(0, chain.GENESIS.hex())
+
+
+Fold = Callable[[Incident | None, Event], Incident]
+
+
+def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | None = None) -> Iterator[str]:
+    """Yield every fault of the timeline: gaps, digests, links, the head, the anchor, rows that differ.
+
+    Args:
+        engine: Of the database; only read.
+        fold: Gives an incident after an event; incidents whose events are all there are
+            folded again and compared with their rows. None: the chain only.
+        anchor: (seq, hash) noted elsewhere: only this shows a chain that was rewritten whole.
+    """
+    reader = Reader(engine)
+    with reader.connect() as connection:
+        previous, expected, found_anchor = chain.GENESIS, 1, anchor is None
+        folded: dict[int, Incident | None] = {}
+        for row in reader.events(connection):
+            if row.seq != expected:
+                yield f"event {expected} is missing"
+                previous = None  # type: ignore[assignment]
+            digest = bytes(row.digest)
+            if row.body is not None:
+                own = chain.digest_of(
+                    row.seq, row.at, row.recorded_at, row.subject_kind, row.subject_id, row.kind, row.actor, row.body
+                )
+                if own != digest:
+                    yield f"event {row.seq} was changed: its digest does not fit its content"
+            if previous is not None and chain.link(previous, digest) != bytes(row.hash):
+                yield f"event {row.seq} does not follow from the one before it"
+            previous, expected = bytes(row.hash), row.seq + 1
+            if anchor is not None and row.seq == anchor[0]:
+                found_anchor = True
+                if bytes(row.hash).hex() != anchor[1]:
+                    yield f"event {row.seq} is not the one of the anchor"
+            if fold is not None and row.subject_kind == "incident":
+                _fold_one(folded, fold, row)
+        top = head(connection)
+        if top.seq != expected - 1 or top.hash != previous.hex():
+            yield f"the head {top} is not the last event {expected - 1}:{previous.hex()}"
+        if not found_anchor:
+            yield "the anchor names an event that is not there"
+        if fold is not None:
+            yield from _compare(connection, folded)
+
+
+def _fold_one(folded: dict[int, Incident | None], fold: Fold, row: Any) -> None:
+    known = folded.get(row.subject_id)
+    if row.body is None or (row.subject_id in folded and known is None) or (known is None and row.kind != "opened"):
+        folded[row.subject_id] = None  # erased by retention: nothing to compare with
+        return
+    folded[row.subject_id] = fold(known, recorded(row).event)
+
+
+COMPARED = (
+    "state", "owner", "priority", "service", "title", "stage", "opened_at", "acknowledged_at", "recovered_at",
+    "resolved_at", "closed_at", "reopened", "flags", "parent", "problem", "taking", "resolution", "version",
+)  # fmt: skip
+"""Fields that come from events alone."""
+
+
+def _compare(connection: Connection, folded: dict[int, Incident | None]) -> Iterator[str]:
+    from responder.store.rows import incident_of
+
+    table = schema.incident
+    for id, body in connection.execute(select(table.c.id, table.c.body)):
+        row, again = incident_of(body), folded.get(id)
+        if again is None:
+            if id not in folded:
+                yield f"INC-{id} has no events"
+            continue
+        for field in COMPARED:
+            if getattr(row, field) != getattr(again, field):
+                yield f"INC-{id}.{field} is {getattr(row, field)!r}; its events say {getattr(again, field)!r}"
+
+
+def count(connection: Connection) -> int:
+    """Return how many events there are."""
+    return connection.execute(select(func.count()).select_from(schema.event)).scalar() or 0
