@@ -1,0 +1,69 @@
+"""What the settings of every source that asks an HTTP server have in common."""
+
+from typing import Annotated, Final, Self, TypeAlias
+
+from pydantic import AfterValidator, Field, model_validator
+
+from adapters._http import Client, Tls, basic
+from responder.ports import SECOND, Context, Duration, PolledSettings, Secret, SettingsModel, Span, Url
+
+_BOTH: Final = "give a token, or a username with a password, not both"
+
+
+def _at_least_a_second(span: Span) -> Span:
+    if span < SECOND:
+        raise ValueError("must be at least 1s")
+    return span
+
+
+Every: TypeAlias = Annotated[Duration, AfterValidator(_at_least_a_second)]
+"""How often a source is asked."""
+
+
+class TlsSettings(SettingsModel):
+    """Files of the TLS connection; without them the system's authorities are trusted."""
+
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> Self:
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs the cert_file it belongs to")
+        return self
+
+
+class ServerSettings(PolledSettings):
+    """Where the server is and how it knows us."""
+
+    url: Url
+    username: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    """Sent as ``Authorization: Bearer``."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    tls: TlsSettings = TlsSettings()
+
+    @model_validator(mode="after")
+    def _one_way_to_be_known(self) -> Self:
+        if self.token is not None and (self.username is not None or self.password is not None):
+            raise ValueError(_BOTH)
+        if self.password is not None and self.username is None:
+            raise ValueError("password needs the username it belongs to")
+        return self
+
+    def client(self, context: Context, apart: bool = False) -> Client:
+        """Return the client for this server; *apart*: with connections of its own, each used once.
+
+        Raises:
+            ValueError: The URL, a header or a TLS file is no good.
+        """
+        headers = dict(self.headers)
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token.reveal()}"
+        elif self.username is not None:
+            headers["Authorization"] = basic(self.username, self.password.reveal() if self.password else "")
+        tls = Tls(self.tls.ca_file, self.tls.cert_file, self.tls.key_file)
+        client: Client = context.http(context.name, self.url, headers=headers, tls=tls, apart=apart)
+        return client

@@ -1,0 +1,341 @@
+"""The HTTP client: bounded in time and size, and no source in another's way."""
+
+import asyncio
+import itertools
+import shutil
+import ssl
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters._http import Pool, Tls, good, retry_after
+from adapters._wire import Answer, Connection, WireError
+from responder.ports import SECOND, Context, Permanent, Secret, Span, Transient
+from tests.adapters.conftest import AT, Loopback, Request, free_port, reply, with_context
+
+Serve = Callable[[Callable[[Request], bytes | None]], Loopback]
+
+
+def ask(url: str, *, within: Span = 5 * SECOND, method: str = "GET", **options: Any) -> Answer:
+    async def work(context: Context) -> Answer:
+        return cast("Answer", await context.http("a", Secret(url)).fetch(method, within=within, **options))
+
+    return cast("Answer", with_context(work))
+
+
+def test_an_answer_comes_whole_with_lower_case_headers(serve: Serve) -> None:
+    server = serve(lambda r: reply("hello", X_Colour="Blue"))
+    answer = ask(server.url + "/a/b?c=d")
+    assert (answer.status, answer.body, answer.headers["x-colour"]) == (200, b"hello", "Blue")
+    assert (server.requests[0].method, server.requests[0].target) == ("GET", "/a/b?c=d")
+
+
+def test_a_path_is_put_below_the_path_of_the_base_url(serve: Serve) -> None:
+    server = serve(lambda r: reply())
+    ask(server.url + "/prom/", path="/api/v1/query")
+    assert server.requests[0].target == "/prom/api/v1/query"
+
+
+def test_user_and_password_of_the_url_become_basic_authentication(serve: Serve) -> None:
+    server = serve(lambda r: reply())
+    ask(server.url.replace("//", "//me:p%40ss@"))
+    assert server.requests[0].headers["authorization"] == "Basic bWU6cEBzcw=="
+    assert server.requests[0].headers["host"] == f"127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    ],
+)
+def test_every_way_to_end_a_body_is_understood(serve: Serve, raw: bytes) -> None:
+    assert ask(serve(lambda r: raw).url).body == b"hello"
+
+
+def test_a_head_request_has_no_body_whatever_its_length_says(serve: Serve) -> None:
+    assert ask(serve(lambda r: b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n").url, method="HEAD").status == 200
+
+
+def test_a_server_that_hangs_is_given_up_in_time(serve: Serve) -> None:
+    began = time.monotonic()
+    with pytest.raises(Transient, match=r"did not answer within 0\.2 s") as caught:
+        ask(serve(lambda r: None).url, within=SECOND // 5)
+    assert (caught.value.reason, time.monotonic() - began < 2) == ("timeout", True)
+
+
+def test_a_server_that_is_not_there_is_unreachable() -> None:
+    with pytest.raises(Transient, match="cannot reach") as caught:
+        ask(f"http://127.0.0.1:{free_port()}")
+    assert caught.value.reason == "unreachable"
+
+
+def test_a_name_that_no_server_has_is_unreachable() -> None:
+    with pytest.raises(Transient) as caught:
+        ask("http://no-such-host.invalid")
+    assert caught.value.reason in ("unreachable", "timeout")
+
+
+@pytest.mark.parametrize(("raw", "reason"), [(b"", "unreachable"), (b"SSH-2.0-x\r\n", "protocol")])
+def test_what_is_no_http_is_an_error_and_not_a_crash(serve: Serve, raw: bytes, reason: str) -> None:
+    with pytest.raises(Transient) as caught:
+        ask(serve(lambda r: raw).url)
+    assert caught.value.reason == reason
+
+
+def test_an_answer_that_is_too_long_is_refused_without_being_held(serve: Serve) -> None:
+    server = serve(lambda r: reply(b"x" * 100_000))
+    with pytest.raises(Permanent, match="over 1000 bytes"):
+        ask(server.url, limit=1000)
+    assert ask(server.url, limit=1000, cut=True).body == b"x" * 1000
+
+
+def test_an_endless_head_is_refused(serve: Serve) -> None:
+    with pytest.raises(Permanent, match="head of the answer"):
+        ask(serve(lambda r: b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000).url)
+
+
+def test_an_error_never_shows_the_path_of_a_url(serve: Serve) -> None:
+    with pytest.raises(Transient) as caught:
+        ask(serve(lambda r: None).url.replace("//", "//user:hunter2@") + "/secret-token", within=SECOND // 10)
+    assert "secret" not in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+def test_a_connection_is_kept_and_one_that_the_server_ended_is_replaced(serve: Serve) -> None:
+    server = serve(lambda r: reply("1"))
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(server.url))
+        for _ in range(3):
+            assert (await client.fetch("GET", within=SECOND)).body == b"1"
+        assert server.connections == 1
+        server._open[0].shutdown(2)
+        assert (await client.fetch("GET", within=SECOND)).body == b"1"
+        assert server.connections == 2
+
+    with_context(work)
+
+
+def test_a_kept_connection_that_ends_under_the_request_is_asked_again_on_a_fresh_one(serve: Serve) -> None:
+    served: list[int] = []
+
+    def script(request: Request) -> bytes:
+        served.append(1)
+        return b"" if len(served) == 2 else reply("1")
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(serve(script).url))
+        assert [(await client.fetch("GET", within=SECOND)).body for _ in range(2)] == [b"1", b"1"]
+
+    with_context(work)
+
+
+def test_a_channel_keeps_no_connection_and_never_sends_twice(serve: Serve) -> None:
+    server = serve(lambda r: reply("1") if len(server.requests) < 2 else b"")
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(server.url), apart=True)
+        await client.fetch("POST", within=SECOND, body=b"{}")
+        with pytest.raises(Transient):
+            await client.fetch("POST", within=SECOND, body=b"{}")
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+    with_context(work)
+
+
+def test_a_host_gets_at_most_four_connections(serve: Serve) -> None:
+    def script(request: Request) -> bytes:
+        time.sleep(0.02)
+        return reply("1")
+
+    server = serve(script)
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(server.url))
+        answers = await asyncio.gather(*(client.fetch("GET", within=5 * SECOND) for _ in range(20)))
+        assert [a.status for a in answers] == [200] * 20
+
+    with_context(work)
+    assert server.connections == 4
+
+
+def test_a_source_that_hangs_takes_no_connection_of_another_on_the_same_host(serve: Serve) -> None:
+    server = serve(lambda r: None if r.target == "/hang" else reply("1"))
+
+    async def work(context: Context) -> None:
+        bad, fine = context.http("bad", Secret(server.url)), context.http("fine", Secret(server.url))
+        hung = [asyncio.ensure_future(bad.fetch("GET", "/hang", within=SECOND)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        assert (await fine.fetch("GET", "/fine", within=SECOND // 2)).body == b"1"
+        assert {type(e) for e in await asyncio.gather(*hung, return_exceptions=True)} == {Transient}
+
+    with_context(work)
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://", "http://a:0/", "http://a/\u00e9", "http://a:99999"])
+def test_a_url_that_no_request_can_be_made_of_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"URL|[Pp]ort"):
+        Pool()("a", Secret(url))
+
+
+def test_a_header_that_would_break_the_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="header 'X-A'"):
+        Pool()("a", Secret("http://a"), headers={"X-A": "1\r\nX-B: 2"})
+
+
+def test_a_tls_file_that_is_missing_is_named() -> None:
+    with pytest.raises(ValueError, match=r"gone\.pem: No such file"):
+        Pool()("a", Secret("https://a"), tls=Tls("/nowhere/gone.pem"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(200, None), (299, None), (302, Permanent), (404, Permanent), (408, Transient), (425, Transient),
+                         (429, Transient), (500, Transient), (503, Transient)],
+)  # fmt: skip
+def test_only_2xx_is_good_and_what_may_pass_is_transient(status: int, kind: type[Exception] | None) -> None:
+    answer = Answer(status, {}, b"because\nof this", {})
+    if kind is None:
+        assert good(answer, "http://a", lambda: AT) is answer
+    else:
+        with pytest.raises(kind, match=f"http://a answered {status}"):
+            good(answer, "http://a", lambda: AT)
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ({"retry-after": "120"}, 120 * SECOND),
+        ({"retry-after": "99999999999999999999"}, 86_400 * SECOND),
+        ({"retry-after": "Mon, 05 Jan 2026 00:00:30 GMT"}, 30 * SECOND),
+        ({"retry-after": "Mon, 05 Jan 2026 00:00:30 GMT", "date": "Mon, 05 Jan 2026 00:00:10 GMT"}, 20 * SECOND),
+        ({"retry-after": "Mon, 05 Jan 2026 00:00:00 GMT", "date": "Mon, 05 Jan 2026 00:00:10 GMT"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({}, None),
+    ],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(headers: dict[str, str], pause: Span | None) -> None:
+    assert retry_after(Answer(429, headers, b"", {}), AT) == pause
+
+
+class _Pipe(asyncio.Transport):
+    def write(self, data: object) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return False
+
+
+@given(body=st.binary(max_size=200), cuts=st.lists(st.integers(0, 400), max_size=8), chunked=st.booleans())
+def test_an_answer_is_the_same_however_its_bytes_arrive(body: bytes, cuts: list[int], chunked: bool) -> None:
+    if chunked:
+        raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        raw += b"".join(b"%x\r\n%b\r\n" % (len(body[i : i + 7]), body[i : i + 7]) for i in range(0, len(body), 7))
+        raw += b"0\r\n\r\n"
+    else:
+        raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    bounds = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
+
+    async def main() -> Answer:
+        connection = Connection()
+        connection.connection_made(_Pipe())
+        answer = asyncio.ensure_future(connection.exchange(b"", 1000))
+        await asyncio.sleep(0)
+        for start, stop in itertools.pairwise(bounds):
+            connection.data_received(raw[start:stop])
+        return await answer
+
+    answer = asyncio.run(main())
+    assert (answer.status, answer.body) == (200, body)
+
+
+@given(raw=st.binary(max_size=300))
+def test_no_bytes_of_a_server_raise_anything_but_a_wire_error(raw: bytes) -> None:
+    async def main() -> None:
+        connection = Connection()
+        connection.connection_made(_Pipe())
+        answer = asyncio.ensure_future(connection.exchange(b"", 1000))
+        await asyncio.sleep(0)
+        connection.data_received(b"HTTP/1.1 200 OK\r\n" + raw)
+        connection.connection_lost(None)
+        try:
+            await answer
+        except WireError:
+            pass
+
+    asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of 127.0.0.1 with its key in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed on this machine")
+    folder = tmp_path_factory.mktemp("tls")
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    made = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    subprocess.run([*command, *names, *made], check=True, capture_output=True)
+    return folder
+
+
+def test_tls_is_verified_and_a_file_of_authorities_is_what_verifies_it(certificate: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(reply("safe"))
+            await writer.drain()
+            await reader.read()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def work(lent: Context) -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        url = Secret(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        trusting = lent.http("a", url, tls=Tls(ca_file=str(certificate / "cert.pem")))
+        got = await trusting.fetch("GET", within=5 * SECOND)
+        assert got.body == b"safe"
+        assert got.certificate_ends is not None and got.phases["tls"] > 0
+        with pytest.raises(Transient, match="no trusted connection") as caught:
+            await lent.http("b", url).fetch("GET", within=5 * SECOND)
+        assert caught.value.reason == "tls"
+        server.close()
+
+    with_context(work)
+
+
+def test_a_server_that_never_ends_its_tls_handshake_is_given_up(serve: Serve) -> None:
+    with pytest.raises(Transient) as caught:
+        ask(f"https://127.0.0.1:{_silent(serve).port}", within=SECOND // 5)
+    assert caught.value.reason == "timeout"
+
+
+def _silent(serve: Serve) -> Loopback:
+    server = serve(lambda r: None)
+    server._talk = lambda connection: None  # type: ignore[method-assign]
+    return server
