@@ -1,8 +1,8 @@
 """HTTP/1.1 on one connection: what is sent, what comes back, how long each part took.
 
 Why not a general client: a thousand queries every 15 s may cost 8 % of one core. One
-exchange costs 65 us here, 630 us in httpx's transport and 830 us in its client (measured
-over loopback). So the parser is llhttp (httptools, which uvicorn brings too), and nothing
+query, decoded, costs 90 us of CPU here; the exchange alone costs 630 us in httpx's transport
+and 830 us in its client (measured over loopback). So the parser is llhttp (httptools, which uvicorn brings too), and nothing
 is done that polling and posting don't need: no redirects, proxies, cookies or compression.
 """
 
