@@ -117,6 +117,10 @@ class Sighted(Struct, frozen=True, gc=False):
     recent: tuple[tuple[int, Instant], ...]
 
 
+_LEARNS: Final = 0.1
+"""What a minute moves the median by: a storm of ten minutes is not yet usual, a trickle of an hour is."""
+
+
 class Pulse(Struct, frozen=True, gc=False):
     """Telling onsets a minute in one scope: this minute, the one before, the running median."""
 
@@ -130,13 +134,13 @@ class Pulse(Struct, frozen=True, gc=False):
         gone = at // MINUTE - self.minute
         if gone <= 0:
             return replace(self, count=self.count + 1)
-        step = 0.5 if self.count > self.usual else -0.5 if self.count < self.usual else 0.0
-        usual = max(0.0, self.usual + step - 0.5 * (gone - 1))
+        step = _LEARNS if self.count > self.usual else -_LEARNS if self.count < self.usual else 0.0
+        usual = max(0.0, self.usual + step - _LEARNS * (gone - 1))
         return Pulse(at // MINUTE, 1, self.count if gone == 1 else 0, usual)
 
     def races(self) -> bool:
         """Say whether more begins than is usual, by more than chance."""
-        return max(self.count, self.before) > self.usual + 2.0 * math.sqrt(self.usual)
+        return self.usual < 1.0 or max(self.count, self.before) > self.usual + 2.0 * math.sqrt(self.usual)
 
 
 # What is decided.
@@ -260,6 +264,11 @@ class Board:
         """Return the clues of an incident."""
         mine = self.rows.clues.get(incident, {})
         return {**self._beneath.clues(incident), **mine} if self._beneath else mine
+
+    def clue_count(self, incident: int) -> int:
+        """Return at least how many clues the incident has; cheap."""
+        mine = len(self.rows.clues.get(incident, ()))
+        return mine + (self._beneath.clue_count(incident) if self._beneath else 0)
 
     def evidence(self, incidents: Iterable[int]) -> list[Clue]:
         """Return the clues of a problem's incidents, those of the first ones when there are too many."""

@@ -129,9 +129,10 @@ def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words
     suspect = _suspect(own, subject, topology)
     apart = {"alertname", "service", "severity", "job", *topology.subject_labels, *topology.scope}
     apart.update(name for pair in topology.from_labels for name in pair)
-    rest = sorted((name, value) for name, value in labels.items() if name not in apart)
+    who = {service, name_of(subject)}
+    rest = sorted((name, value) for name, value in labels.items() if name not in apart and value not in who)
     name = labels.get("alertname") or rule
-    text = " ".join((name, *(value for label, value in rest if value not in (service, subject)))).strip()
+    text = " ".join((name, *(value for _, value in rest))).strip()
     kind = _hash(rule, name, *(part for pair in rest for part in pair))
     return Fact(
         key=_hash(str(kind), own, subject),
@@ -174,31 +175,21 @@ def took_part(memory: Memory) -> Memory:
     return replace(memory, slow=memory.slow + 1, fast=memory.fast + 1, alone=max(0.0, memory.alone - 1))
 
 
-import os
-_T = os.environ.get("TRUST", "none")
-def TRUST(m, k):
-    if _T == "none": return 1
-    if _T == "key": return 1 / (1 + m.alone)
-    if _T == "key2": return 1 / (1 + m.alone) ** 2
-    if _T == "both": return 1 / (1 + m.alone) / (1 + k.alone)
-    if _T == "kind": return 1 / (1 + k.alone)
-    if _T == "prec": return (1+m.slow)/(1+m.slow+m.alone) * (1+k.slow)/(1+k.slow+k.alone)
-    if _T == "precf": return (1+m.fast)/(1+m.fast+m.alone) * (1+k.fast)/(1+k.fast+k.alone)
-
-
-def clue(found: Fact, at: Instant, memory: Memory, problems: Memory, kind: Memory) -> Clue:
+def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
     """Return the clue that an alert gives at its first appearance in a problem.
 
     The rarity is fixed here, so that ranking asks no memory: the surprise (-log of the
-    part of problems with this alert) in the slow memory times that in the fast one.
+    part of problems with this alert) in the slow memory times that in the fast one, divided
+    by the times that the alert came without a problem.
     """
+    surprise = log((problems.slow + 2) / (memory.slow + 1)) * log((problems.fast + 2) / (memory.fast + 1))
     return Clue(
         fact=found,
         first_at=at,
         last_at=at,
         slow=min(1.0, memory.slow / problems.slow) if problems.slow >= 0.5 else 0.0,
         fast=min(1.0, memory.fast / problems.fast) if problems.fast >= 0.5 else 0.0,
-        rarity=TRUST(memory, kind) * max(0.0, log((problems.slow + 2) / (memory.slow + 1)) * log((problems.fast + 2) / (memory.fast + 1))),
+        rarity=max(0.0, surprise) / (1.0 + memory.alone),
     )
 
 

@@ -12,7 +12,8 @@ trickle in all day that nobody could call usual one by one, the *pulse* of the s
 running median of onsets a minute) says how many at once are news.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ from responder.core.board import (
     Depends,
     Group,
     Held,
+    How,
     Join,
     Linked,
     Merge,
@@ -36,10 +38,10 @@ from responder.core.board import (
     Start,
     Turn,
 )
-from responder.core.causes import Weights, clue, remembered, took_part
+from responder.core.causes import Memory, Weights, clue, remembered, took_part
 from responder.core.instant import format_span
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Labels, Span
-from responder.core.topology import Topology, name_of
+from responder.core.topology import Node, Topology, name_of
 
 USUAL: Final = 3.0
 """So many onsets without a problem, fading, make an alert usual."""
@@ -55,13 +57,21 @@ _RECENT: Final = 32
 _CLUES_OF_ONE: Final = 256
 
 
+class _Desk(Struct):
+    """What every step of one decision needs."""
+
+    layer: Board
+    topology: Topology
+    weights: Weights
+
+
 class _Found(Struct):
     """What an incident's anchors lead to."""
 
-    problems: dict[int, tuple[Held, float, str]]
-    """Still current ones: with score and reason."""
-    loose: dict[int, str]
-    """Incidents inside the window that are in no problem: with reason."""
+    problems: dict[int, tuple[Held, int, int]]
+    """Still current ones: with the steps to, and the number of, the incident that led to each."""
+    loose: list[int]
+    """Incidents inside the window that are in no problem, the nearest first."""
     stirring: set[int]
     """Problems that lapsed, whose incidents are news again inside the window."""
 
@@ -72,59 +82,80 @@ def consider(specs: Iterable[Spec], onset: Onset, board: Board, topology: Topolo
     Call it for each firing edge of an incident's alerts before the alert joins, and for each
     open edge of a rule that asks metrics. On a :class:`Part` the alert opens a new incident.
     """
-    layer = Board(board)
     specs = tuple(specs)
-    telling, again = _note(onset, layer, weights)
+    desk = _Desk(Board(board), topology, weights)
+    telling, again = _note(onset, desk)
     decisions: list[Decision] = []
     for spec in specs:
         match spec.how:
             case Depends() as how:
-                found = _depends(spec, how, onset, telling, again, layer, topology, weights)
+                found = _depends(spec, how, onset, telling, again, desk)
             case Group() | Recur() as how:
-                found = _alike(spec, how, onset, layer, weights) if onset.opens else []
+                found = _alike(spec, how, onset, desk) if onset.opens else []
         decisions += found
         if any(isinstance(one, Start) for one in found):
             onset = replace(onset, next_problem=onset.next_problem + 1)
-    if not any(layer.linked(spec.id, onset.incident) for spec in specs):
-        memory = remembered(layer.memory(onset.fact.key), onset.fact.key, onset.at, weights)
-        layer.rows.memory[memory.key] = replace(memory, alone=memory.alone + 1)
-        memory = remembered(layer.memory(onset.fact.kind), onset.fact.kind, onset.at, weights)
-        layer.rows.memory[memory.key] = replace(memory, alone=memory.alone + 1)
-    return Turn(tuple(decisions), layer.rows)
+        if any(isinstance(one, Part) for one in found):
+            break  # for the others the new incident opens like any other
+    if not decisions and not any(_at_work(spec, onset, desk) for spec in specs):
+        memory = _recall(onset.fact.key, onset.at, desk)
+        desk.layer.rows.memory[memory.key] = replace(memory, alone=memory.alone + 1)
+    return Turn(tuple(decisions), desk.layer.rows)
 
 
-def anchors(spec: Spec, onset: Onset, topology: Topology) -> tuple[tuple[str, ...], dict[str, tuple[float, str]]]:
-    """Return where an incident is filed, and where its like are looked for with score and reason.
+class Place(Struct, frozen=True):
+    """Where an incident stands for one spec: what must be equal, and its nodes in the topology."""
 
-    Both are empty when a label that must be equal is absent. What is filed reaches one step
-    into the topology and what is looked for two, so three steps relate. With ``same``, an
-    incident that the topology does not know is related by the equal labels; what the topology
-    knows to be apart stays apart.
-    """
+    base: str
+    alike: str
+    """The equal labels in words."""
+    how: How
+    nodes: tuple[Node, ...]
+    known: bool
+
+    def filed(self, topology: Topology) -> Iterator[str]:
+        """Yield the anchors that lead to the incident: itself and one step from it."""
+        if not isinstance(self.how, Depends):
+            yield self.base
+            return
+        if self.how.same:
+            yield f"{self.base}\xffknown" if self.known else f"{self.base}\xffany"
+        if self.known or not self.how.same:
+            for node in self.nodes:
+                for other, steps in topology.near(node).items():
+                    if steps > 1:
+                        break
+                    yield f"{self.base}\xff@{other}"
+
+    def sought(self, topology: Topology) -> Iterator[tuple[str, int]]:
+        """Yield the anchors that lead to its like, with the steps to them; for each node the nearest first.
+
+        What is filed reaches one step and what is sought two, so three steps relate. With
+        ``same``, an incident that the topology does not know is related by the equal labels
+        alone; what the topology knows to be apart stays apart.
+        """
+        if not isinstance(self.how, Depends):
+            yield self.base, 0
+            return
+        if self.known or not self.how.same:
+            for node in self.nodes:
+                for other, steps in topology.near(node).items():
+                    yield f"{self.base}\xff@{other}", steps
+        if self.how.same:
+            yield f"{self.base}\xffany", 1
+            if not self.known:
+                yield f"{self.base}\xffknown", 1
+
+
+def place(spec: Spec, onset: Onset, topology: Topology) -> Place | None:
+    """Return where an incident stands; None when a label that must be equal is absent."""
     how = spec.how
     values = same_values(how.same, onset.rule, onset.service, onset.labels)
     if values is None:
-        return (), {}
-    base = "\xff".join((spec.id, *values))
+        return None
+    known = tuple(node for node in onset.fact.nodes if topology.knows(node))
     alike = ", ".join(f"{name}={value}" for name, value in zip(how.same, values, strict=True))
-    if not isinstance(how, Depends):
-        return (base,), {base: (1.0, f"equal {alike}")}
-    known = [node for node in onset.fact.nodes if topology.knows(node)]
-    if how.same and not known:
-        return (f"{base}\xffany",), {f"{base}\xff{kind}": (0.5, f"equal {alike}") for kind in ("any", "known")}
-    filed: dict[str, None] = {f"{base}\xffknown": None} if how.same else {}
-    sought: dict[str, tuple[float, str]] = {}
-    for node in known or onset.fact.nodes:
-        for other, steps in topology.near(node).items():
-            anchor = f"{base}\xff@{other}"
-            if steps <= 1:
-                filed[anchor] = None
-            if anchor not in sought:
-                words = f"{steps} step{'s' * (steps > 1)} from {name_of(other)}" if steps else "the same"
-                sought[anchor] = (1 / (1 + steps), f"{name_of(node)}: {words}")
-    if how.same:
-        sought[f"{base}\xffany"] = (0.5, f"equal {alike}")
-    return tuple(filed), sought
+    return Place("\xff".join((spec.id, *values)), alike, how, known or onset.fact.nodes, bool(known))
 
 
 def same_values(same: tuple[str, ...], rule: str, service: str, labels: Labels) -> tuple[str, ...] | None:
@@ -134,128 +165,140 @@ def same_values(same: tuple[str, ...], rule: str, service: str, labels: Labels) 
     return values if all(values) else None
 
 
-def _note(onset: Onset, layer: Board, weights: Weights) -> tuple[bool, bool]:
+def _note(onset: Onset, desk: _Desk) -> tuple[bool, bool]:
     """Write down the onset's clue; say whether the alert is telling, and whether it began again after a pause."""
     key, at = onset.fact.key, onset.at
-    memory = remembered(layer.memory(key), key, at, weights)
-    known = layer.clue(onset.incident, key)
-    mine = layer.rows.clues.setdefault(onset.incident, {})
+    memory = _recall(key, at, desk)
+    known = desk.layer.clue(onset.incident, key)
+    mine = desk.layer.rows.clues.setdefault(onset.incident, {})
     if known is None:
-        problems = remembered(layer.memory(0), 0, at, weights)
-        if len(layer.clues(onset.incident)) < _CLUES_OF_ONE:
-            mine[key] = clue(onset.fact, at, memory, problems, remembered(layer.memory(onset.fact.kind), onset.fact.kind, at, weights))
+        problems = _recall(0, at, desk)
+        if desk.layer.clue_count(onset.incident) < _CLUES_OF_ONE:
+            mine[key] = clue(onset.fact, at, memory, problems)
         return memory.alone < USUAL, False
     count = known.count + 1 if at - known.last_at < HOUR else 1
     mine[key] = replace(known, last_at=at, count=count)
     return memory.alone < USUAL and count < FLAPS, at - known.last_at > _PAUSED
 
 
-def _depends(
-    spec: Spec,
-    how: Depends,
-    onset: Onset,
-    telling: bool,
-    again: bool,
-    layer: Board,
-    topology: Topology,
-    weights: Weights,
-) -> list[Decision]:
-    filed, sought = anchors(spec, onset, topology)
-    if not filed:
+def _depends(spec: Spec, how: Depends, onset: Onset, telling: bool, again: bool, desk: _Desk) -> list[Decision]:
+    where = place(spec, onset, desk.topology)
+    if where is None:
         return []
-    news = telling and _races(spec, how, onset, layer, topology)
+    layer, at = desk.layer, onset.at
+    news = telling and _races(where, onset, desk)
     link = layer.linked(spec.id, onset.incident)
     own = layer.held(link.problem) if link else None
-    if own is not None and _current(own, how.within, onset.at):
-        if news and again and (begun := _second_cause(spec, own, onset, layer, weights)):
+    if own is not None and _current(own, how.within, at):
+        if news and again and (begun := _second_cause(spec, own, onset, desk)):
             if onset.incident in begun.incidents:
                 return [begun]
-            return [begun, *_part(spec, onset, begun.problem, begun.reason, filed, layer, weights)]
+            return [begun, *_part(spec, onset, begun.problem, begun.reason, where, desk)]
         if news:
-            layer.rows.held[own.id] = _with(layer.held(own.id) or own, None, onset.at, True)
-            _file(filed, onset.incident, onset.at, layer)
-        _took_part(onset, layer, weights)
+            layer.rows.held[own.id] = _with(layer.held(own.id) or own, None, at, True)
+        _took_part(where, onset, desk)
         return []
-    found = _look(spec, how.within, onset, sought, layer)
+    found = _look(spec, where, onset, desk)
     if own is not None:
-        return _left_behind(spec, onset, own, found, news, filed, layer, weights)
+        return _left_behind(spec, onset, own, found, news, where, desk)
     if telling:
-        _file(filed, onset.incident, onset.at, layer)
+        _file(where, onset.incident, at, desk)
     if found.problems:
-        return _join(spec, onset, found, news, layer, weights)
+        return _join(spec, onset, found, news, where, desk)
     if news and found.loose:
-        incidents = (*reversed(found.loose), onset.incident)
-        return [_start(spec, onset, incidents, next(iter(found.loose.values())), layer, weights)]
+        _, reason = _relation(where, found.loose[0], onset, desk)
+        return [_start(spec, onset, (*reversed(found.loose), onset.incident), reason, desk)]
     return []
 
 
-def _alike(spec: Spec, how: Group | Recur, onset: Onset, layer: Board, weights: Weights) -> list[Decision]:
-    filed, sought = anchors(spec, onset, Topology())
-    if not filed:
+def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[Decision]:
+    where = place(spec, onset, desk.topology)
+    if where is None:
         return []
-    found = _look(spec, how.within, onset, sought, layer)
-    _file(filed, onset.incident, onset.at, layer, keep=max(how.at_least, 2))
+    found = _look(spec, where, onset, desk)
+    _file(where, onset.incident, onset.at, desk, keep=max(how.at_least, 2))
     if found.problems:
-        return _join(spec, onset, found, True, layer, weights)
-    if len(found.loose) + 1 < how.at_least:
+        return _join(spec, onset, found, True, where, desk)
+    count = len(found.loose) + 1
+    if count < how.at_least:
         return []
-    words = f"{next(iter(sought.values()))[1]}: {len(found.loose) + 1} in {format_span(how.within)}"
-    return [_start(spec, onset, (*reversed(found.loose), onset.incident), words, layer, weights)]
+    words = f"equal {where.alike}: {count} in {format_span(how.within)}"
+    return [_start(spec, onset, (*reversed(found.loose), onset.incident), words, desk)]
 
 
-def _look(spec: Spec, within: Span, onset: Onset, sought: dict[str, tuple[float, str]], layer: Board) -> _Found:
-    found = _Found({}, {}, set())
-    for anchor, (score, reason) in sought.items():
+def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
+    found, layer, within = _Found({}, [], set()), desk.layer, spec.how.within
+    for anchor, steps in where.sought(desk.topology):
         sighted = layer.sighted(anchor)
         for incident, at in reversed(sighted.recent) if sighted else ():
-            if incident == onset.incident:
-                continue
             link = layer.linked(spec.id, incident)
+            if incident == onset.incident or (link is None and onset.at - at >= within):
+                continue
             if link is None:
-                if onset.at - at <= within:
-                    found.loose.setdefault(incident, reason)
+                if incident not in found.loose:
+                    found.loose.append(incident)
                 continue
             held = layer.held(link.problem)
             if held is None:
                 continue
             if _current(held, within, onset.at):
-                lag = format_span(max(0, onset.at - held.last_at))
-                if score > found.problems.get(held.id, (held, 0.0, ""))[1]:
-                    found.problems[held.id] = held, score, f"{reason}; {lag} after its last news"
+                if held.id not in found.problems or steps < found.problems[held.id][1]:
+                    found.problems[held.id] = held, steps, incident
                 break  # older ones under this anchor are in it too, or out of the window
-            if onset.at - at <= within:
+            if onset.at - at < within:
                 found.stirring.add(held.id)
     return found
 
 
-def _join(spec: Spec, onset: Onset, found: _Found, news: bool, layer: Board, weights: Weights) -> list[Decision]:
+def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[float, str]:
+    """Return the score and, in words that can be checked, why two incidents belong together."""
+    others = {node: None for one in islice(desk.layer.clues(incident).values(), 8) for node in one.fact.nodes}
+    pairs = [
+        (desk.topology.near(node).get(other, 3), name_of(node), name_of(other))
+        for node in where.nodes
+        for other in others
+        if where.known or node == other
+    ]
+    if not isinstance(where.how, Depends) or not pairs:
+        return 1.0, f"equal {where.alike}"
+    steps, node, other = min(pairs)
+    if not steps:
+        return 1.0, f"both at {node}"
+    return round(1 / (1 + steps), 3), f"{node} is {steps} step{'s' * (steps > 1)} from {other}"
+
+
+def _join(spec: Spec, onset: Onset, found: _Found, news: bool, where: Place, desk: _Desk) -> list[Decision]:
     """Join the nearest problem; an incident that is news and related to several shows that they are one."""
-    several = sorted(found.problems.values(), key=lambda one: (-one[1], -one[0].last_at))
-    target, score, reason = several[0]
+    several = sorted(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
+    target, _, by = several[0]
+    score, reason = _relation(where, by, onset, desk)
+    reason += f"; {format_span(max(0, onset.at - target.last_at))} after its last news"
     decisions: list[Decision] = []
     if news and len(several) > 1:
-        oldest = min((one[0] for one in several), key=lambda held: (held.started_at, held.id))
-        for held in sorted((one[0] for one in several if one[0].id != oldest.id), key=lambda held: held.id):
-            decisions.append(Merge(held.id, oldest.id, f"incident {onset.incident} is related to both ({reason})"))
-            layer.rows.held[held.id] = replace(held, into=oldest.id)
-        target = replace(oldest, last_at=max(one[0].last_at for one in several))
-    layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
-    _link(spec, onset.incident, target.id, onset.at, layer, weights)
-    return [*decisions, Join(target.id, onset.incident, reason, round(score, 3))]
+        held = [one[0] for one in several]
+        oldest = min(held, key=lambda one: (one.started_at, one.id))
+        target = replace(oldest, last_at=max(one.last_at for one in held))
+        for one in sorted(held, key=lambda one: one.id):
+            if one.id != oldest.id:
+                decisions.append(Merge(one.id, oldest.id, f"incident {onset.incident} is related to both: {reason}"))
+                desk.layer.rows.held[one.id] = replace(one, into=oldest.id)
+    desk.layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
+    _link(spec, onset.incident, target.id, onset.at, desk)
+    return [*decisions, Join(target.id, onset.incident, reason, score)]
 
 
-def _start(spec: Spec, onset: Onset, incidents: tuple[int, ...], reason: str, layer: Board, weights: Weights) -> Start:
+def _start(spec: Spec, onset: Onset, incidents: tuple[int, ...], reason: str, desk: _Desk) -> Start:
     number, at = onset.next_problem, onset.at
-    layer.rows.memory[0] = took_part(remembered(layer.memory(0), 0, at, weights))
+    desk.layer.rows.memory[0] = took_part(_recall(0, at, desk))
     held = Held(number, spec.id, at, at)
     for incident in incidents:
         held = _with(held, incident, at, True)
-        _link(spec, incident, number, at, layer, weights)
-    layer.rows.held[number] = held
+        _link(spec, incident, number, at, desk)
+    desk.layer.rows.held[number] = held
     return Start(number, spec.id, incidents, reason)
 
 
-def _second_cause(spec: Spec, own: Held, onset: Onset, layer: Board, weights: Weights) -> Start | None:
+def _second_cause(spec: Spec, own: Held, onset: Onset, desk: _Desk) -> Start | None:
     """Note that an alert of the problem began again; when it is a wave, a new problem begins with it.
 
     What came into the old problem since the wave began moves to the new one.
@@ -263,20 +306,20 @@ def _second_cause(spec: Spec, own: Held, onset: Onset, layer: Board, weights: We
     fact, at = onset.fact, onset.at
     wave = tuple(one for one in own.again if one[0] >= at - _WAVE_WITHIN and one[1] != fact.key)
     wave = (*wave, (at, fact.key, fact.suspect))[-_RECENT:]
-    layer.rows.held[own.id] = replace(own, again=wave)
-    kinds = sum(len(layer.clues(incident)) for incident, _ in own.recent)
+    desk.layer.rows.held[own.id] = replace(own, again=wave)
+    kinds = sum(desk.layer.clue_count(incident) for incident, _ in own.recent)
     if not onset.next_incident or len({one[2] for one in wave}) < _WAVE_SUSPECTS:
         return None
     if len(wave) < max(_WAVE, min(_RECENT, kinds // 10)):
         return None
     moved = tuple(incident for incident, since in own.recent if since >= wave[0][0])
-    layer.rows.held[own.id] = replace(own, over=True, again=())
+    desk.layer.rows.held[own.id] = replace(own, over=True, again=())
     words = f"a second cause: {len(wave)} alerts began again in {format_span(at - wave[0][0])}"
-    return replace(_start(spec, onset, moved, words, layer, weights), after=own.id)
+    return replace(_start(spec, onset, moved, words, desk), after=own.id)
 
 
 def _left_behind(
-    spec: Spec, onset: Onset, own: Held, found: _Found, news: bool, filed: Iterable[str], layer: Board, weights: Weights
+    spec: Spec, onset: Onset, own: Held, found: _Found, news: bool, where: Place, desk: _Desk
 ) -> list[Decision]:
     """Decide about an alert whose incident is in a problem that lapsed or is over.
 
@@ -286,35 +329,35 @@ def _left_behind(
     if not news:
         return []
     if found.problems and onset.next_incident:
-        held, _, reason = max(found.problems.values(), key=lambda one: (one[1], one[0].last_at))
-        return _part(spec, onset, held.id, reason, filed, layer, weights)
+        held, _, by = min(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
+        _, reason = _relation(where, by, onset, desk)
+        return _part(spec, onset, held.id, reason, where, desk)
     if found.loose and onset.next_incident:
-        begun = _start(spec, onset, tuple(found.loose), next(iter(found.loose.values())), layer, weights)
-        return [begun, *_part(spec, onset, begun.problem, begun.reason, filed, layer, weights)]
-    _file(filed, onset.incident, onset.at, layer)
+        _, reason = _relation(where, found.loose[0], onset, desk)
+        begun = _start(spec, onset, tuple(reversed(found.loose)), reason, desk)
+        return [begun, *_part(spec, onset, begun.problem, begun.reason, where, desk)]
+    _file(where, onset.incident, onset.at, desk)
     if own.id in found.stirring and not own.over:
-        layer.rows.held[own.id] = _with(own, None, onset.at, True)
-        _took_part(onset, layer, weights)
+        desk.layer.rows.held[own.id] = _with(own, None, onset.at, True)
+        _took_part(where, onset, desk)
     return []
 
 
-def _part(
-    spec: Spec, onset: Onset, problem: int, reason: str, filed: Iterable[str], layer: Board, weights: Weights
-) -> list[Decision]:
+def _part(spec: Spec, onset: Onset, problem: int, reason: str, where: Place, desk: _Desk) -> list[Decision]:
     """Open a new incident for the alert, in the problem that it belongs to."""
     new, at = onset.next_incident, onset.at
-    held, known = layer.held(problem), layer.clue(onset.incident, onset.fact.key)
+    held, known = desk.layer.held(problem), desk.layer.clue(onset.incident, onset.fact.key)
     assert held is not None
     if known is not None:
-        layer.rows.clues[new] = {onset.fact.key: replace(known, first_at=at, last_at=at, count=1)}
-    layer.rows.held[problem] = _with(held, new, at, True)
-    _link(spec, new, problem, at, layer, weights)
-    _file(filed, new, at, layer)
+        desk.layer.rows.clues[new] = {onset.fact.key: replace(known, first_at=at, last_at=at, count=1)}
+    desk.layer.rows.held[problem] = _with(held, new, at, True)
+    _link(spec, new, problem, at, desk)
+    _file(where, new, at, desk)
     return [Part(onset.incident, new, problem, reason)]
 
 
 def _current(held: Held, within: Span, at: Instant) -> bool:
-    return not held.over and at - held.last_at <= within
+    return not held.over and at - held.last_at < within
 
 
 def _with(held: Held, incident: int | None, at: Instant, news: bool) -> Held:
@@ -322,37 +365,47 @@ def _with(held: Held, incident: int | None, at: Instant, news: bool) -> Held:
     return replace(held, last_at=max(at, held.last_at) if news else held.last_at, recent=recent)
 
 
-def _link(spec: Spec, incident: int, problem: int, at: Instant, layer: Board, weights: Weights) -> None:
-    layer.rows.linked[spec.id, incident] = Linked(problem, at)
-    for key,c in layer.clues(incident).items():
-        _remember(key, at, layer, weights)
-        _remember(c.fact.kind, at, layer, weights)
+def _link(spec: Spec, incident: int, problem: int, at: Instant, desk: _Desk) -> None:
+    desk.layer.rows.linked[spec.id, incident] = Linked(problem, at)
+    for key in desk.layer.clues(incident):
+        _remember(key, at, desk)
 
 
-def _took_part(onset: Onset, layer: Board, weights: Weights) -> None:
-    known = layer.clue(onset.incident, onset.fact.key)
+def _took_part(where: Place, onset: Onset, desk: _Desk) -> None:
+    """An alert joined an incident of a problem: its first time counts in the memory, and it may stand elsewhere."""
+    known = desk.layer.clue(onset.incident, onset.fact.key)
     if known is not None and known.count == 1:
-        _remember(onset.fact.key, onset.at, layer, weights)
-        _remember(onset.fact.kind, onset.at, layer, weights)
+        _remember(onset.fact.key, onset.at, desk)
+        _file(where, onset.incident, onset.at, desk)
 
 
-def _remember(key: int, at: Instant, layer: Board, weights: Weights) -> None:
-    layer.rows.memory[key] = took_part(remembered(layer.memory(key), key, at, weights))
+def _at_work(spec: Spec, onset: Onset, desk: _Desk) -> bool:
+    link = desk.layer.linked(spec.id, onset.incident)
+    held = desk.layer.held(link.problem) if link and isinstance(spec.how, Depends) else None
+    return held is not None and _current(held, spec.how.within, onset.at)
 
 
-def _races(spec: Spec, how: Depends, onset: Onset, layer: Board, topology: Topology) -> bool:
+def _recall(key: int, at: Instant, desk: _Desk) -> Memory:
+    return remembered(desk.layer.memory(key), key, at, desk.weights)
+
+
+def _remember(key: int, at: Instant, desk: _Desk) -> None:
+    desk.layer.rows.memory[key] = took_part(_recall(key, at, desk))
+
+
+def _races(where: Place, onset: Onset, desk: _Desk) -> bool:
     """Count a telling onset in its scope's pulse; say whether more begins there than is usual."""
-    nodes = onset.fact.nodes
-    known = next((node for node in nodes if topology.knows(node)), nodes[0] if nodes else "")
-    where = same_values(how.same, onset.rule, onset.service, onset.labels) if how.same else (topology.part(known),)
-    scope = "\xff".join((spec.id, *(where or ())))
-    pulse = (layer.pulse(scope) or Pulse(onset.at // MINUTE)).beat(onset.at)
-    layer.rows.pulse[scope] = pulse
+    scope = where.base
+    if not where.how.same and where.nodes:
+        scope = f"{scope}\xff{desk.topology.part(where.nodes[0])}"
+    pulse = (desk.layer.pulse(scope) or Pulse(onset.at // MINUTE)).beat(onset.at)
+    desk.layer.rows.pulse[scope] = pulse
     return pulse.races()
 
 
-def _file(filed: Iterable[str], incident: int, at: Instant, layer: Board, keep: int = 16) -> None:
-    for anchor in filed:
+def _file(where: Place, incident: int, at: Instant, desk: _Desk, keep: int = 16) -> None:
+    rows, layer = desk.layer.rows.sighted, desk.layer
+    for anchor in dict.fromkeys(where.filed(desk.topology)):
         known = layer.sighted(anchor)
-        others = tuple(one for one in known.recent if one[0] != incident) if known else ()
-        layer.rows.sighted[anchor] = Sighted((*others, (incident, at))[-keep:])
+        others = tuple([one for one in known.recent if one[0] != incident]) if known else ()
+        rows[anchor] = Sighted((*others, (incident, at))[-keep:])

@@ -1,0 +1,218 @@
+"""A problem from open to closed: its states, its known error, and what people do to it by hand.
+
+    open -> investigating -> known_error -> resolved -> closed
+
+Any later state may be reached directly; from ``resolved`` it goes back to ``investigating``
+when the incidents return. How incidents come to a problem is decided in
+:mod:`responder.core.correlation`; which service broke first in :mod:`responder.core.causes`.
+
+Source: ISO/IEC 20000-1:2018, 8.6.3 (problem management).
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from responder.core.board import Board, Depends, Held, Join, Linked, Merge, Rows, Spec, Start, Turn
+from responder.core.causes import Cause
+from responder.core.signal import Instant, Labels
+from responder.core.topology import Node, Topology
+
+State: TypeAlias = Literal["open", "investigating", "known_error", "resolved", "closed"]
+Origin: TypeAlias = Literal["group", "depends", "recur", "manual"]
+
+ALLOWED: Final[Mapping[State, tuple[State, ...]]] = {
+    "open": ("investigating", "known_error", "resolved", "closed"),
+    "investigating": ("known_error", "resolved", "closed"),
+    "known_error": ("investigating", "resolved", "closed"),
+    "resolved": ("investigating", "closed"),
+    "closed": (),
+}
+"""Where each state may go."""
+
+
+class Unlawful(Exception):
+    """A step that the state does not allow; *allowed* is what is."""
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"{message}; allowed now: {', '.join(allowed) or 'nothing'}")
+        self.allowed = allowed
+
+
+class Action(Struct, frozen=True):
+    """What a review asks for."""
+
+    text: str
+    owner: str
+    due_at: Instant
+    done_at: Instant | None = None
+
+
+class Review(Struct, frozen=True):
+    """Whether the solution held: made at each recurrence after the resolution, and by a person."""
+
+    at: Instant
+    effective: bool
+    words: str
+
+
+class Problem(Struct, frozen=True):
+    """Resident and stored; replaced, never changed. Its incidents are links."""
+
+    id: int
+    origin: Origin
+    owner: str
+    opened_at: Instant
+    spec: str = ""
+    """The entry of ``problems:`` that opened it; empty when a person did."""
+    state: State = "open"
+    title: str = ""
+    service: str = ""
+    causes: tuple[Cause, ...] = ()
+    root_cause: str = ""
+    workaround: str = ""
+    due_at: Instant | None = None
+    resolved_at: Instant | None = None
+    closed_at: Instant | None = None
+    merged_into: int | None = None
+    reviews: tuple[Review, ...] = ()
+    actions: tuple[Action, ...] = ()
+
+
+class KnownError(Struct, frozen=True):
+    """What a new incident is compared with at the moment it opens."""
+
+    problem: int
+    rules: frozenset[str]
+    labels: Labels
+    """Equal on all incidents of the problem."""
+    workaround: str
+
+
+def begun(spec: Spec | None, number: int, owner: str, at: Instant) -> Problem:
+    """Return a new problem, opened by an entry of the configuration or (None) by a person."""
+    if spec is None:
+        return Problem(number, "manual", owner, at)
+    return Problem(
+        number, spec.origin, spec.owner, at, spec=spec.id, due_at=None if spec.due is None else at + spec.due
+    )
+
+
+def move(problem: Problem, to: State, at: Instant) -> Problem:
+    """Return the problem in another state; the state that it is in already changes nothing.
+
+    Raises:
+        Unlawful: The state can't be reached from here, or a known error has no workaround.
+    """
+    if to == problem.state:
+        return problem
+    allowed = ALLOWED[problem.state]
+    if to not in allowed:
+        raise Unlawful(f"a problem that is {problem.state} can't become {to}", allowed)
+    if to == "known_error" and not (problem.root_cause or problem.workaround):
+        raise Unlawful("a known error needs a root cause or a workaround first", allowed)
+    return replace(
+        problem,
+        state=to,
+        resolved_at=at if to in ("resolved", "closed") and problem.resolved_at is None else
+        problem.resolved_at if to in ("resolved", "closed") else None,
+        closed_at=at if to == "closed" else None,
+    )  # fmt: skip
+
+
+def rated(problem: Problem, causes: tuple[Cause, ...], incidents: int) -> Problem:
+    """Return the problem with its causes ranked anew: the likeliest names it, until a person has named the root cause."""
+    if not causes or causes == problem.causes:
+        return problem
+    entity = causes[0].service or causes[0].entity
+    title = f"{entity}: {incidents} incident{'s' * (incidents != 1)} with one cause"
+    if problem.root_cause:
+        return replace(problem, causes=causes)
+    return replace(problem, causes=causes, service=causes[0].service or problem.service, title=title)
+
+
+def recurred(problem: Problem, incident: str, at: Instant) -> Problem:
+    """Return the resolved or closed problem after an incident like its own: the solution did not hold."""
+    return replace(
+        problem, reviews=(*problem.reviews, Review(at, False, f"{incident} came after it was {problem.state}"))
+    )
+
+
+def known_error(problem: Problem, incidents: Iterable[tuple[str, Labels]]) -> KnownError | None:
+    """Return what new incidents are compared with; None unless the problem is a known error.
+
+    Args:
+        incidents: Rule and labels of each of its incidents.
+    """
+    pairs = list(incidents)
+    if problem.state != "known_error" or not pairs:
+        return None
+    equal = {n: v for n, v in pairs[0][1].items() if all(labels.get(n) == v for _, labels in pairs)}
+    return KnownError(problem.id, frozenset(rule for rule, _ in pairs), equal, problem.workaround)
+
+
+def matches(error: KnownError, rule: str, labels: Labels) -> bool:
+    """Say whether a new incident looks like the known error: one of its rules, all of its labels."""
+    return rule in error.rules and all(labels.get(name) == value for name, value in error.labels.items())
+
+
+def hold_until(spec: Spec, priority: str, nodes: Collection[Node], topology: Topology, at: Instant) -> Instant | None:
+    """Return until when the message of a new incident waits for a root; None: it goes at once.
+
+    A P1 never waits, nor does an incident with nothing beneath it: it may be the root.
+    """
+    if not isinstance(spec.how, Depends) or not spec.how.hold_notifications or priority == "P1":
+        return None
+    if not any(topology.under(node) for node in nodes):
+        return None
+    return at + spec.how.hold_notifications
+
+
+# By hand. Each gives the same decisions and rows as correlation does.
+
+
+def link(problem: int, spec: str, incident: int, at: Instant, board: Board) -> Turn:
+    """Put an incident into a problem; the one that it was in loses it."""
+    rows = Rows(linked={(spec, incident): Linked(problem, at)})
+    if (held := board.held(problem)) is not None:
+        rows.held[held.id] = replace(held, recent=(*held.recent, (incident, at))[-32:])
+    return Turn((Join(problem, incident, "by hand", 1.0),), rows)
+
+
+def unlink(spec: str, incident: int) -> Rows:
+    """Take an incident out of its problem; only a new onset relates it again."""
+    return Rows(linked={(spec, incident): None})
+
+
+def split(problem: int, spec: str, incidents: Sequence[int], number: int, at: Instant, board: Board) -> Turn:
+    """Move incidents of a problem into a new one; both go on."""
+    rows = Rows(linked={(spec, incident): Linked(number, at) for incident in incidents})
+    rows.held[number] = Held(number, spec, at, at, recent=tuple((incident, at) for incident in incidents)[-32:])
+    if (old := board.held(problem)) is not None:
+        rows.held[old.id] = replace(old, recent=tuple(one for one in old.recent if one[0] not in incidents))
+    return Turn((Start(number, spec, tuple(incidents), "split by hand", after=problem),), rows)
+
+
+def merge(problem: int, into: int, board: Board) -> Turn:
+    """Make two problems one; *into* keeps both histories.
+
+    Raises:
+        Unlawful: They are one already.
+    """
+    if problem == into or ((held := board.held(into)) is not None and held.id == problem):
+        raise Unlawful(f"problem {problem} can't be merged into itself", ())
+    rows = Rows()
+    held, target = board.held(problem), board.held(into)
+    if held is not None:
+        rows.held[held.id] = replace(held, into=into)
+    if held is not None and target is not None:
+        rows.held[target.id] = replace(target, last_at=max(held.last_at, target.last_at))
+    return Turn((Merge(problem, into, "by hand"),), rows)
+
+
+def ended(problem: int, board: Board) -> Rows:
+    """Return the rows of a problem that was resolved or closed: it takes no more incidents."""
+    held = board.held(problem)
+    return Rows(held={problem: replace(held, over=True)} if held is not None and held.id == problem else {})

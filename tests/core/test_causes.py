@@ -1,0 +1,133 @@
+"""Which one broke first."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from responder.core.causes import Clue, Memory, Weights, clue, fact, felt_in_calls, rank, remembered, took_part
+from responder.core.signal import DAY, HOUR, SECOND
+from responder.core.topology import Topology
+
+SHOP = Topology({"web": ["api"], "api": ["db"], "db": []})
+NEVER = Memory(1)
+
+
+def seen(labels: dict[str, str], at: int, topology: Topology = SHOP, memory: Memory = NEVER, problems: int = 0) -> Clue:
+    known = Memory(0, slow=problems, fast=problems)
+    return clue(fact(labels, labels.get("service", ""), topology), at * SECOND, memory, known)
+
+
+def named(*clues: Clue, topology: Topology = SHOP) -> list[str]:
+    return [cause.entity for cause in rank(clues, topology, Weights())]
+
+
+def test_what_an_entity_says_about_itself_outweighs_what_is_felt_in_calls_though_it_comes_last():
+    symptoms = [seen({"alertname": "HighLatency", "service": name}, n) for n, name in enumerate(("web", "api"))]
+    root = seen({"alertname": "DiskFull", "service": "db"}, 90)
+    assert named(*symptoms, root)[0] == "db"
+
+
+def test_callers_hand_part_of_their_symptoms_down_also_through_silent_services():
+    web = seen({"alertname": "Errors", "service": "web"}, 0)
+    db = seen({"alertname": "Errors", "service": "db"}, 30)
+    assert named(web, db) == ["db", "web"]
+    assert named(web, seen({"alertname": "Errors", "service": "other"}, 30)) == ["web", "other"]
+
+
+def test_services_in_a_ring_hand_nothing_to_each_other():
+    ring = Topology({"a": ["b"], "b": ["a", "c"], "c": []})
+    a = seen({"alertname": "SlowA", "service": "a"}, 0, ring)
+    b = seen({"alertname": "SlowB", "service": "b"}, 0, ring)
+    one, other = rank([a, b], ring, Weights())
+    assert one.score == other.score == 0.5
+
+
+def test_a_host_is_the_cause_when_it_speaks_of_itself():
+    topology = Topology({"web": [], "api": []}, [("web", "web-0"), ("api", "api-0")], (("instance", "node"),))
+    topology.remember(topology.shown_by({"instance": "web-0", "node": "h1"}, 0))
+    topology.remember(topology.shown_by({"instance": "api-0", "node": "h1"}, 0))
+    clues = [
+        seen({"alertname": "HighLatency", "service": "web", "instance": "web-0", "node": "h1"}, 0, topology),
+        seen({"alertname": "HighLatency", "service": "api", "instance": "api-0", "node": "h1"}, 1, topology),
+        seen({"alertname": "HostOutOfMemory", "service": "infra", "instance": "h1:9100"}, 20, topology),
+    ]
+    first = rank(clues, topology, Weights())[0]
+    assert (first.service, first.entity) == ("", "h1")
+
+
+def test_instances_count_for_their_service_with_and_without_a_label_that_says_so():
+    topology = Topology({"web": []}, [("web", "web-0")])
+    assert fact({"alertname": "A", "instance": "web-0"}, "", topology).suspect == "web"
+    assert fact({"alertname": "A", "instance": "new-7", "service": "web"}, "", topology).suspect == "web"
+    assert fact({"alertname": "A", "instance": "lonely"}, "", topology).suspect == "lonely"
+
+
+def test_the_fewer_show_the_same_kind_of_alert_the_more_it_says():
+    everywhere = [seen({"alertname": "ThreadsUp", "service": f"s{n}"}, 0) for n in range(5)]
+    assert named(*everywhere, seen({"alertname": "CpuUp", "service": "odd"}, 40))[0] == "odd"
+
+
+def test_a_lasting_alert_loses_weight_from_the_second_problem_on():
+    weights, memory, problems, rarities = Weights(), None, None, []
+    for n in range(4):
+        at = n * HOUR
+        memory, problems = remembered(memory, 1, at, weights), remembered(problems, 0, at, weights)
+        fresh = clue(fact({"alertname": "Fresh", "service": "db"}, "", SHOP), at, NEVER, problems)
+        lasting = clue(fact({"alertname": "Lasting", "service": "web"}, "", SHOP), at, memory, problems)
+        rarities.append(lasting.rarity / fresh.rarity)
+        memory, problems = took_part(memory), took_part(problems)
+    assert rarities[0] == 1.0
+    assert rarities == sorted(rarities, reverse=True) and rarities[1] < 0.5
+
+
+def test_an_alert_that_mostly_comes_without_a_problem_says_little():
+    assert seen({"alertname": "A", "service": "db"}, 0, memory=Memory(1, alone=3)).rarity == pytest.approx(
+        seen({"alertname": "A", "service": "db"}, 0).rarity / 4
+    )
+
+
+def test_the_memory_fades_slowly_and_fast():
+    weights = Weights()
+    later = remembered(took_part(Memory(1)), 1, weights.fast, weights)
+    assert later.fast == pytest.approx(0.5) and later.slow > 0.99
+    assert remembered(took_part(Memory(1)), 1, 30 * DAY, weights).slow == pytest.approx(0.5)
+
+
+def test_the_reason_is_in_words_that_an_engineer_can_check():
+    clues = [
+        seen({"alertname": "CpuHigh", "service": "db"}, 71, memory=Memory(1, slow=1), problems=4),
+        seen({"alertname": "HighLatency", "service": "web"}, 0, problems=4),
+    ]
+    cause = rank(clues, SHOP, Weights(), {"db": "release 1.4.2 of it 6 min before"})[0]
+    assert cause.reason == (
+        f"db ({cause.score * 100:.0f} % of the evidence; next web): CpuHigh 1m11s after the start, "
+        "in 25 % of earlier problems; release 1.4.2 of it 6 min before"
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "words", "call"),
+    [
+        ({"caller": "web"}, "anything", True),
+        ({"operation": "GET /"}, "", True),
+        ({}, "HighLatency", True),
+        ({}, "api_request_duration_seconds above 2", True),
+        ({}, "HTTP5xx errors", True),
+        ({}, "NodeDiskFull", False),
+        ({}, "disk latency of sda", False),
+        ({}, "PodCrashLooping", False),
+        ({}, "InstanceDown", False),
+    ],
+)
+def test_what_is_felt_in_calls_is_told_by_its_labels_and_words(labels, words, call):
+    assert felt_in_calls(labels, words) is call
+
+
+def test_no_clues_no_causes():
+    assert rank([], SHOP, Weights()) == ()
+
+
+@given(st.permutations(range(6)))
+def test_the_order_of_the_clues_changes_nothing(order):
+    clues = [seen({"alertname": f"A{n % 3}", "service": ("web", "api", "db")[n % 3 - n // 3]}, n) for n in range(6)]
+    assert rank([clues[n] for n in order], SHOP, Weights()) == rank(clues, SHOP, Weights())
