@@ -9,7 +9,6 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
@@ -17,7 +16,8 @@ from sqlalchemy import Engine
 
 from responder import __version__, metrics, plugins
 from responder.clock import Clock, SystemClock
-from responder.config.loader import Loaded, Settings
+from responder.config.regexes import compile_regex
+from responder.config.settings import Loaded, Settings
 from responder.core import gauges, lifecycle
 from responder.core.book import Book, Tally
 from responder.core.desk import Desk
@@ -27,9 +27,10 @@ from responder.core.instant import format_span
 from responder.core.rule import AbsenceWhen
 from responder.core.signal import DAY, HOUR, MINUTE, SECOND, Instant
 from responder.handlers import commands, handle, ticks, upkeep
-from responder.house import book_of, build_sources
+from responder.house import Source, book_of, build_sources
 from responder.intake import Intake, Item, Unavailable
 from responder.poller import Poller
+from responder.ports import Context, Webhook
 from responder.resident import Resident
 from responder.store import migrate
 from responder.store.engine import StorageError, open_engine, path_of
@@ -44,6 +45,8 @@ DRAIN: Final = 20.0
 CLOCK_JUMP: Final = 5.0
 """Seconds by which the wall clock may differ from the monotonic one between two ticks."""
 READERS: Final = 4
+BUILT_IN: Final = {"alertmanager": "am-webhook", "grafana": "grafana"}
+"""Webhooks that need no source of the configuration: path -> name of their signals' source."""
 
 
 class Daemon:
@@ -63,7 +66,8 @@ class Daemon:
         self._blocking = ThreadPoolExecutor(4, thread_name_prefix="blocking")
         self._poller: Poller | None = None
         self._pool: plugins.HttpPool | None = None
-        self.sources: dict[str, Any] = {}
+        self.sources: dict[str, Source] = {}
+        self._built_in: dict[str, Any] = {}
         self._next_upkeep = self._next_heartbeat = self.started_at
         self._last_head = ""
         self._open_store()
@@ -71,7 +75,7 @@ class Daemon:
     # Opening, in the order in which things need each other.
 
     def _open_store(self) -> None:
-        url = self.settings.storage.url
+        url = self.settings.storage.url.reveal()
         path = path_of(url)
         if path is not None:
             self._lock = FileLock(path)
@@ -79,7 +83,7 @@ class Daemon:
         if migrate.upgrade(self.engine):
             log.info("the schema was brought up to date", extra={"revision": migrate.HEAD})
         self.reader = Reader(open_engine(url, self.settings.storage.schema, read_only=True))
-        self.resident = Resident(self.reader, self.due_of)
+        self.resident = Resident(self.reader, self.due_of, compile_regex)
         self.resident.rebuild(self.started_at)
         self._alive_at = self.reader.alive_at()
         self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
@@ -263,6 +267,32 @@ class Daemon:
 
     # What the web asks.
 
+    def now(self) -> Instant:
+        """Return the present instant."""
+        return self.clock.now()
+
+    @property
+    def failure(self) -> str | None:
+        """Return why the store takes no writes, or none."""
+        return self.intake.failure
+
+    def webhook(self, name: str) -> Webhook | None:
+        """Return what reads the bodies posted to ``/webhooks/NAME``."""
+        if name in BUILT_IN:
+            found: Webhook = self._built_in.setdefault(name, plugins.webhook(BUILT_IN[name]))
+            return found
+        source = self.sources.get(name)
+        return source.webhook if source is not None and source.kind == "webhook" else None
+
+    def pagerduty(self) -> list[Any]:
+        """Return the sources of kind ``pagerduty``; without one, any routing key is taken."""
+        found = [source.adapter for source in self.sources.values() if source.kind == "pagerduty"]
+        if not found and self._pool is not None:
+            context = Context("pagerduty", self._pool, self.run_blocking)
+            settings = plugins.source_settings("pagerduty")(kind="pagerduty")
+            found = [self._built_in.setdefault("pagerduty", plugins.build(settings, context))]
+        return found
+
     async def submit(self, item: Item) -> Any:
         """Queue an item and wait for its commit.
 
@@ -346,8 +376,3 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     )  # fmt: skip
     asyncio.run(daemon.run())
     return 0
-
-
-def database_of(settings: Settings) -> Path | None:
-    """Return the SQLite file that the settings name."""
-    return path_of(settings.storage.url)

@@ -6,15 +6,16 @@ SPEC 7 names them. The prefix is added here and nowhere else.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from responder.core import gauges
 from responder.core.book import Tally
 from responder.core.facts import BUCKETS
 
+disable_created_metrics()  # a start time of each series says nothing here, and doubles the page
 P: Final = "responder_"
 REGISTRY: Final = CollectorRegistry(auto_describe=False)
 
@@ -147,6 +148,9 @@ def _gauge_family(name: str, text: str, series: Mapping[Labels, float]) -> Metri
     for labels, value in series.items():
         family.add_metric([v for _, v in labels], value)
     return family
+
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 
 def page() -> bytes:

@@ -276,6 +276,7 @@ class Parsed(Struct, frozen=True):
     """PagerDuty's ``acknowledge``: who acknowledged, for an alert that exists."""
 
 
+@runtime_checkable
 class Webhook(Protocol):
     """Turns a pushed body into signals. Pure."""
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
+from responder.config.regexes import compile_regex
 from responder.core import lifecycle
 from responder.core.book import Book
 from responder.core.desk import Desk
@@ -35,7 +36,7 @@ class Rehearsal:
             connection.exec_driver_sql("PRAGMA journal_mode=OFF")
             connection.exec_driver_sql("PRAGMA synchronous=OFF")
         self.reader = Reader(engine)
-        self.resident = Resident(self.reader, self._due_of)
+        self.resident = Resident(self.reader, self._due_of, compile_regex)
         self.resident.rebuild(start)
         self._writer = Writer(engine, "rehearsal")
         self._writer.lead(start)

@@ -16,6 +16,7 @@ from responder.core.conditions.state import State
 from responder.core.desk import Change, Desk, FactKey, Head, KeyState, SourceState, StateKey
 from responder.core.event import Event
 from responder.core.incident import Incident
+from responder.core.matcher import CompileRegex
 from responder.core.outbox import Message
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
@@ -32,9 +33,12 @@ Subject = tuple[str, int] | tuple[str, str, int]
 class Resident:
     """Memory of the one who decides."""
 
-    def __init__(self, reader: Reader, due_of: Callable[[Incident], Instant | None]) -> None:
+    def __init__(
+        self, reader: Reader, due_of: Callable[[Incident], Instant | None], compile_regex: CompileRegex
+    ) -> None:
         self._reader = reader
         self._due_of = due_of
+        self._compile_regex = compile_regex
         self.alerts: dict[int, Alert] = {}
         self.states: dict[StateKey, KeyState] = {}
         self.incidents: dict[int, Incident] = {}
@@ -44,7 +48,7 @@ class Resident:
         self.outbox: dict[int, Message] = {}
         self.facts: dict[FactKey, float] = {}
         self.head = Head()
-        self.silencing = Silences(())
+        self.silencing = Silences((), compile_regex)
         self._keys: dict[str, set[int]] = {}
         self._polled: dict[str, set[int]] = {}
         self._waiting: list[tuple[Instant, Subject]] = []
@@ -82,7 +86,7 @@ class Resident:
         self.changes = {row.id: row for row in reader.recent_changes(now - CHANGE_WINDOW)}
         self.outbox = {row.id: row for row in reader.waiting_messages()}
         self.facts = reader.facts()
-        self.silencing = Silences(self.silences.values())
+        self.silencing = Silences(self.silences.values(), self._compile_regex)
         self.reindex()
         gc.collect()
         gc.freeze()
@@ -154,7 +158,7 @@ class Resident:
                     self.silences.pop(name, None)
                 else:
                     self.silences[name] = silence
-            self.silencing = Silences(self.silences.values())
+            self.silencing = Silences(self.silences.values(), self._compile_regex)
         for fact, by in desk.facts.items():
             self.facts[fact] = self.facts.get(fact, 0.0) + by
         self.head = desk.head

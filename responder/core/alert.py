@@ -73,7 +73,7 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
         return "opened", Alert(
             id=0, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
             starts_at=signal.starts_at, ends_at=signal.ends_at, updated_at=now, url=signal.url,
-            timeout=signal.timeout, newest_start=signal.starts_at, dedup=signal.dedup, polled=polled,
+            timeout=signal.timeout, newest_start=0 if signal.implied else signal.starts_at, dedup=signal.dedup, polled=polled,
         )  # fmt: skip
     ends_at, timeout = signal.ends_at, signal.timeout
     if ends_at is None or (timeout and known.ends_at is not None and not known.timeout and known.ends_at > ends_at):
@@ -81,7 +81,7 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
     same = (
         ends_at == known.ends_at
         and signal.annotations == known.annotations
-        and signal.starts_at == known.newest_start
+        and (signal.implied or signal.starts_at == known.newest_start)
         and polled == known.polled
         and signal.url == known.url
         and signal.source == known.source
@@ -91,7 +91,7 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
     return "changed", msgspec.structs.replace(
         known,
         source=signal.source, annotations=signal.annotations, url=signal.url, ends_at=ends_at, timeout=timeout,
-        starts_at=min(known.starts_at, signal.starts_at), newest_start=max(known.newest_start, signal.starts_at),
+        starts_at=min(known.starts_at, signal.starts_at), newest_start=known.newest_start if signal.implied else max(known.newest_start, signal.starts_at),
         updated_at=now, polled=polled,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.rule import Rule
 from responder.core.signal import Instant
-from responder.core.silence import Silence, expire, set_silence
+from responder.core.silence import Silence, SilenceNotFound, expire, set_silence
 
 
 class NotFound(Exception):
@@ -126,11 +126,11 @@ def end_silence(item: ExpireSilence, desk: Desk, book: Book, now: Instant, caref
     """End a silence; one that has ended already stays as it is.
 
     Raises:
-        NotFound: There is no such silence.
+        SilenceNotFound: There is no such silence.
     """
     known = desk.silences.get(item.id)
     if known is None:
-        raise NotFound("silence not found")
+        raise SilenceNotFound
     row = expire(known, now)
     if row != known:
         desk.silences.put(row.id, row)

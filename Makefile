@@ -1,0 +1,40 @@
+# make run: the daemon with the default rules on 127.0.0.1:9920.  make test: every test.  Needs Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := deploy/requirements.lock
+TEST_LOCK := deploy/requirements-test.lock
+
+.PHONY: run test check bench lock clean
+
+run: .venv/run
+	$(BIN)/responder run
+
+test: .venv/test check
+	$(BIN)/pytest -n auto --dist worksteal
+
+check: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/test
+	$(BIN)/python -m tests.bench
+
+lock:
+	$(PYTHON) deploy/lock.py
+
+.venv/run: $(LOCK) pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/test: $(LOCK) $(TEST_LOCK) pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(TEST_LOCK)
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch .venv/run $@
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,247 @@
+"""The raw ASGI dispatcher: authentication, limits and deadlines once for all routes."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from responder import metrics
+from responder.core.signal import fingerprint_text
+from responder.ports import Parsed, Rejected
+from responder.web import http
+from responder.web.alertmanager import AlertmanagerApi, Unavailable
+from responder.web.alertmanager import PREFIX as ALERTMANAGER
+from responder.web.api import build_api
+from responder.web.auth import Guard, Refusal
+from responder.web.backend import Backend, Core
+from responder.web.decode import Decoder
+from responder.web.http import Receive, Response, Scope, Send, json_response, problem
+
+log = logging.getLogger(__name__)
+DEADLINE: Final = 60.0
+"""Seconds within which a request has arrived and its answer has begun."""
+RETRY_AFTER: Final = ((b"retry-after", b"5"),)
+ROUTES: Final = (
+    "/", "/-/healthy", "/-/ready", "/-/reload", "/metrics", "/openapi.json", "/v2/enqueue", "/webhooks/{name}",
+    "/api/v2/alerts", "/api/v2/alerts/groups", "/api/v2/silences", "/api/v2/silence/{id}", "/api/v2/status",
+    "/api/v2/receivers",
+)  # fmt: skip
+"""What is answered here; ``/api/v1`` has its routes in ``web/api.py``."""
+
+
+class App:
+    """The one ASGI application of the daemon."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._backend = Backend(core)
+        self._alertmanager = AlertmanagerApi(self._backend, Decoder())
+        self._api = build_api(self._backend)
+        self._auth: Any = None
+        self._guard = Guard()
+        self._counted: dict[tuple[str, int], Any] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        sender = _Sender(send)
+        route = _route(scope["path"])
+        try:
+            await self._answer(scope, receive, sender)
+        except http.Disconnected:
+            return
+        except TimeoutError:
+            await sender.if_open(problem(408, "Request Timeout", f"not complete within {DEADLINE:g} s"))
+        except Exception:  # noqa: BLE001 the last resort: logged, counted, answered, and the daemon goes on
+            log.exception("a request could not be answered", extra={"route": route})
+            await sender.if_open(problem(500, "Internal Server Error"))
+        key = (route, sender.status)
+        counter = self._counted.get(key)
+        if counter is None:
+            counter = self._counted[key] = metrics.HTTP_REQUESTS.labels(route, str(sender.status))
+        counter.inc()
+
+    async def _answer(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
+        path: str = scope["path"]
+        settings = self._core.settings
+        if settings.auth is not self._auth:
+            self._auth, self._guard = settings.auth, Guard(settings.auth.mode, settings.auth.tokens)
+        principal = self._guard.authorize(scope["headers"], scope["method"], path)
+        if isinstance(principal, Refusal):
+            refusal = problem(principal.status, "Unauthorized" if principal.status == 401 else "Forbidden", principal.detail)
+            refusal.headers = ((b"www-authenticate", principal.challenge.encode()),)
+            await sender.send(refusal)
+            return
+        scope["principal"] = principal.name
+        if path.startswith(ALERTMANAGER + "/") or path == ALERTMANAGER:
+            async with asyncio.timeout(DEADLINE):
+                response = await self._alertmanager.respond(scope, receive)
+            await sender.send(response)
+        elif path.startswith("/api/v1/") or path == "/openapi.json":
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    body = await http.read_body(scope, receive)
+            except http.Refused as error:
+                await sender.send(problem(error.status, HTTPStatus(error.status).phrase, str(error)))
+                return
+            await self._api(scope, http.replayed(body, receive), sender)
+        else:
+            async with asyncio.timeout(DEADLINE):
+                response = await self._own(scope, receive)
+            await sender.send(response)
+
+    async def _own(self, scope: Scope, receive: Receive) -> Response:
+        path, method = scope["path"], scope["method"]
+        if path.startswith("/webhooks/"):
+            return await self._webhook(scope, receive) if method == "POST" else _only("POST")
+        if path == "/v2/enqueue":
+            return await self._enqueue(scope, receive) if method == "POST" else _only("POST")
+        if path == "/-/reload":
+            return await self._reload() if method in ("POST", "PUT") else _only("POST")
+        if path not in ("/", "/metrics", "/-/healthy", "/-/ready"):
+            return problem(404, "Not Found", f"there is nothing at {path}")
+        if method not in ("GET", "HEAD"):
+            return _only("GET")
+        if path == "/metrics":
+            page = await self._core.read(metrics.page)
+            return Response(200, page, metrics.CONTENT_TYPE)
+        if path == "/-/ready" and not self._core.ready:
+            return Response(503, b"Service Unavailable", "text/plain; charset=utf-8")
+        if path == "/":
+            return json_response({"name": "responder", "see": [route for route in ROUTES if route != "/"] + ["/api/v1"]})
+        return Response(200, b"OK", "text/plain; charset=utf-8")
+
+    async def _webhook(self, scope: Scope, receive: Receive) -> Response:
+        name = scope["path"].removeprefix("/webhooks/")
+        webhook = self._core.webhook(name)
+        if webhook is None:
+            return problem(404, "Not Found", f"no source of kind webhook is called {name!r}")
+        headers = _headers(scope)
+        try:
+            http.require_json(scope)
+            body = await http.read_body(scope, receive)
+            if not webhook.authentic(headers, body):
+                return problem(401, "Unauthorized", "the body does not come with the secret of this source")
+            parsed = webhook.parse(headers, body, self._core.now())
+        except http.Refused as error:
+            return problem(error.status, HTTPStatus(error.status).phrase, str(error))
+        except Rejected as error:
+            return problem(error.status, HTTPStatus(error.status).phrase, str(error))
+        return await self._take("am-webhook" if name == "alertmanager" else name, parsed)
+
+    async def _take(self, source: str, parsed: Sequence[Parsed]) -> Response:
+        good = [entry.signal for entry in parsed if entry.signal is not None]
+        try:
+            results = iter(await self._backend.push(source, good) if good else [])
+        except Unavailable as error:
+            unavailable = problem(503, "Service Unavailable", str(error))
+            unavailable.headers = RETRY_AFTER
+            return unavailable
+        answer = []
+        for entry in parsed:
+            if entry.signal is None:
+                answer.append({"fingerprint": None, "result": "rejected", "error": entry.error})
+                metrics.SIGNALS_RECEIVED.labels(source, "rejected").inc()
+            else:
+                answer.append({"fingerprint": fingerprint_text(entry.signal.fp), "result": next(results)})
+        return json_response({"signals": answer})
+
+    async def _enqueue(self, scope: Scope, receive: Receive) -> Response:
+        """PagerDuty's Events API v2; an ``acknowledge`` of a source is not a person's and changes nothing."""
+        try:
+            http.require_json(scope)
+            body = await http.read_body(scope, receive)
+            source = next((s for s in self._core.pagerduty() if s.authentic(_headers(scope), body)), None)
+            if source is None:
+                return problem(401, "Unauthorized", "the routing_key is not known here")
+            parsed, key = source.enqueue(body, self._core.now())
+        except http.Refused as error:
+            return problem(error.status, HTTPStatus(error.status).phrase, str(error))
+        except Rejected as error:
+            refused = msgspec.json.encode(
+                {"status": "invalid event", "message": "Event object is invalid", "errors": error.errors}
+            )
+            return Response(error.status, refused, "application/json")
+        if parsed.signal is not None and not parsed.ack:
+            try:
+                await self._backend.push(parsed.signal.source, [parsed.signal])
+            except Unavailable as error:
+                return problem(503, "Service Unavailable", str(error))
+        return Response(202, source.accepted(key), "application/json")
+
+    async def _reload(self) -> Response:
+        wrong = await self._core.reload()
+        if wrong:
+            text = "failed to reload config:\n" + "\n".join(wrong)
+            return Response(500, text.encode(), "text/plain; charset=utf-8")
+        return Response()
+
+    @staticmethod
+    async def _lifespan(receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+
+class _Sender:
+    """Sends an answer and remembers its status."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.status = send, 0
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    async def send(self, response: Response) -> None:
+        await http.send_response(response, self)
+
+    async def if_open(self, response: Response) -> None:
+        """Send an answer unless one has begun: then the connection can only end."""
+        if self.status == 0:
+            await self.send(response)
+
+
+def _route(path: str) -> str:
+    """Return the pattern of a path: metrics must not make a series of every id that is asked for."""
+    if path in ROUTES:
+        return path
+    parts = path.split("/")
+    if path.startswith("/webhooks/"):
+        return "/webhooks/{name}"
+    if path.startswith("/api/v2/silence/"):
+        return "/api/v2/silence/{id}"
+    if path.startswith("/api/v1/") and parts[3] in _COLLECTIONS:
+        if len(parts) == 4:
+            return f"/api/v1/{parts[3]}"
+        last = f"/{parts[5]}" if len(parts) == 6 and parts[5] in _VERBS else ""
+        return f"/api/v1/{parts[3]}/{{id}}{last}"
+    return "other"
+
+
+_COLLECTIONS: Final = frozenset(
+    {"incidents", "problems", "services", "rules", "sla", "changes", "maintenance", "export"}
+)
+_VERBS: Final = frozenset(
+    {"timeline", "acknowledge", "assign", "handover", "accept", "pause", "resume", "resolve", "reopen", "close", "cancel",
+     "note", "priority", "exempt", "snooze", "merge", "unmerge", "major", "state", "workaround", "cause", "link", "unlink"}
+)  # fmt: skip
+
+
+def _headers(scope: Scope) -> Mapping[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _only(method: str) -> Response:
+    refused = problem(405, "Method Not Allowed", f"only {method} is allowed here")
+    refused.headers = ((b"allow", method.encode()),)
+    return refused
