@@ -1,0 +1,69 @@
+"""What is allowed and looks wrong all the same: warnings of ``responder check``."""
+
+from collections.abc import Iterator, Mapping
+
+from responder.config.checking import Place
+from responder.config.errors import Report
+from responder.config.promql import filters, kept_labels
+from responder.core.rule import EventOf, EventWhen, Match, MetricWhen, Rule, members
+
+
+def lint_rules(rules: Mapping[str, tuple[Rule, Place]], report: Report) -> None:
+    """Warn of rules that can never close, cost every signal, repeat each other, or split by what is not there."""
+    same: dict[tuple[str | None, str, bool], str] = {}
+    for rule, place in rules.values():
+        when = place.at("when")
+        if isinstance(rule.when, MetricWhen):
+            _lint_metric(rule, rule.when, place, report)
+        for event, where in _events(rule, when):
+            if not rule.unclaimed and not _indexable(event.match):
+                report.warn(
+                    where.mark(),
+                    f'rule "{rule.id}" is tried on every signal: no label of its match is compared for equality',
+                    "add a label that is equal to something, such as alertname",
+                )
+        if isinstance(rule.when, EventWhen):
+            of = rule.when.of
+            first = same.setdefault((of.source, of.match.words, rule.unclaimed), rule.id)
+            if first != rule.id:
+                there = rules[first][1].mark()
+                report.warn(
+                    when.at("event").mark(),
+                    f'rule "{rule.id}" has the same match as rule "{first}"',
+                    f"it stands at {there}",
+                )
+
+
+def _lint_metric(rule: Rule, when: MetricWhen, place: Place, report: Report) -> None:
+    if when.no_data == "keep" and when.read == "value" and filters(when.query):
+        report.warn(
+            place.mark("when", "metric", "no_data"),
+            f'rule "{rule.id}" can never close: its query drops what does not compare, and no_data keeps what is dropped',
+            "write no_data: close, or move the threshold from the query to open:",
+        )
+    kept = kept_labels(when.query) if when.read == "value" else None
+    for i, label in enumerate(rule.by if kept is not None else ()):
+        if kept is not None and label not in kept:
+            report.warn(
+                place.mark("by", i),
+                f'rule "{rule.id}": the query drops the label "{label}"',
+                f"aggregate by ({', '.join(rule.by)})",
+            )
+
+
+def _events(rule: Rule, when: Place) -> Iterator[tuple[EventOf, Place]]:
+    """Yield what the rule waits for among alerts, and where that stands."""
+    if isinstance(rule.when, EventWhen):
+        yield rule.when.of, when.at("event")
+    many = "steps" if rule.kind == "sequence" else "of"
+    for i, member in enumerate(members(rule)):
+        if member.event is not None:
+            where = when.at(rule.kind, many)
+            yield member.event, (where.at(i) if rule.kind in ("all", "sequence") else where).at("event")
+
+
+def _indexable(match: Match) -> bool:
+    """Say whether some label must have one of a few values, so that other alerts never ask the rule."""
+    if any(test.equals for test in match.labels):
+        return True
+    return bool(match.any) and all(_indexable(inner) for inner in match.any)

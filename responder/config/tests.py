@@ -1,0 +1,60 @@
+"""The rule tests of the configuration; ``responder test`` runs them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from responder.config.checking import Place, check, shown
+from responder.config.draft import Draft
+from responder.config.rule_models import AlertForm, ExpectForm, SeriesForm, TestForm
+from responder.config.settings import Expectation, InputAlert, InputSeries, RuleTest
+
+
+def compile_tests(draft: Draft) -> tuple[RuleTest, ...]:
+    """Return the tests of all files in their order, each with the places of its parts."""
+    tests = []
+    for part in draft.many("tests"):
+        if not isinstance(part.raw, list):
+            draft.report.error(part.place.mark(), f"expected a list, found {shown(part.raw)}")
+            continue
+        for i, raw in enumerate(part.raw):
+            place = part.place.at(i)
+            form = check(TestForm, raw, place, draft.report)
+            if form is not None:
+                tests.append(_test(form, place, draft))
+    return tuple(tests)
+
+
+def _test(form: TestForm, place: Place, draft: Draft) -> RuleTest:
+    for i, rule in enumerate(form.rules):
+        draft.refer("rules", rule, place.at("rules", i))
+    return RuleTest(
+        form.name,
+        tuple(form.rules),
+        form.start,
+        tuple(_series(series, place.at("input_series", i)) for i, series in enumerate(form.input_series)),
+        tuple(_alert(alert, place.at("input_alerts", i)) for i, alert in enumerate(form.input_alerts)),
+        tuple(_expect(expect, place.at("expect", i), draft) for i, expect in enumerate(form.expect)),
+        str(place.mark()),
+    )
+
+
+def _series(form: SeriesForm, place: Place) -> InputSeries:
+    return InputSeries(form.series, form.interval, form.values, str(place.mark()))
+
+
+def _alert(form: AlertForm, place: Place) -> InputAlert:
+    return InputAlert(
+        form.at, dict(form.labels), dict(form.annotations), form.source, form.for_, str(place.mark())
+    )  # fmt: skip
+
+
+def _expect(form: ExpectForm, place: Place, draft: Draft) -> Expectation:
+    if form.incidents is None and form.problems is None and form.notifications is None:
+        draft.report.error(place.mark(), "nothing is expected", "give incidents, problems or notifications; [] is none")
+    return Expectation(
+        form.eval_time, _things(form.incidents), _things(form.problems), _things(form.notifications), str(place.mark())
+    )
+
+
+def _things(things: Sequence[dict[str, Any]] | None) -> tuple[dict[str, Any], ...] | None:
+    return None if things is None else tuple(things)
