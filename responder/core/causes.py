@@ -60,6 +60,8 @@ class Weights(Struct, frozen=True):
     """Half-life of the memory that knows what is usual."""
     fast: Span = 2 * HOUR
     """Half-life of the memory that knows what is still going on from the problem before."""
+    usual: Span = DAY
+    """Half-life of the memory of alerts that came without a problem."""
 
 
 class Memory(Struct, frozen=True, gc=False):
@@ -69,7 +71,7 @@ class Memory(Struct, frozen=True, gc=False):
     slow: float = 0.0
     fast: float = 0.0
     alone: float = 0.0
-    """Times that the alert came and no problem was there; fades as fast as ``fast``."""
+    """How much oftener the alert came without a problem than with one."""
     at: Instant = 0
 
 
@@ -164,9 +166,12 @@ def remembered(memory: Memory | None, key: int, at: Instant, weights: Weights) -
     if memory is None:
         return Memory(key, at=at)
     age = max(0, at - memory.at)
-    fast = 0.5 ** (age / weights.fast)
     return Memory(
-        key, memory.slow * 0.5 ** (age / weights.slow), memory.fast * fast, memory.alone * fast, max(at, memory.at)
+        key,
+        memory.slow * 0.5 ** (age / weights.slow),
+        memory.fast * 0.5 ** (age / weights.fast),
+        memory.alone * 0.5 ** (age / weights.usual),
+        max(at, memory.at),
     )
 
 
@@ -180,7 +185,7 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
 
     The rarity is fixed here, so that ranking asks no memory: the surprise (-log of the
     part of problems with this alert) in the slow memory times that in the fast one, divided
-    by the times that the alert came without a problem.
+    by the square of one and the times that the alert came without a problem.
     """
     surprise = log((problems.slow + 2) / (memory.slow + 1)) * log((problems.fast + 2) / (memory.fast + 1))
     return Clue(
@@ -189,7 +194,7 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
         last_at=at,
         slow=min(1.0, memory.slow / problems.slow) if problems.slow >= 0.5 else 0.0,
         fast=min(1.0, memory.fast / problems.fast) if problems.fast >= 0.5 else 0.0,
-        rarity=max(0.0, surprise) / (1.0 + memory.alone),
+        rarity=max(0.0, surprise) / (1.0 + memory.alone) ** 2,
     )
 
 

@@ -128,7 +128,7 @@ class Place(Struct, frozen=True):
                     yield f"{self.base}\xff@{other}"
 
     def sought(self, topology: Topology) -> Iterator[tuple[str, int]]:
-        """Yield the anchors that lead to its like, with the steps to them; for each node the nearest first.
+        """Yield the anchors that lead to its like with the steps to them, the nearest first.
 
         What is filed reaches one step and what is sought two, so three steps relate. With
         ``same``, an incident that the topology does not know is related by the equal labels
@@ -137,14 +137,20 @@ class Place(Struct, frozen=True):
         if not isinstance(self.how, Depends):
             yield self.base, 0
             return
+        far: list[tuple[str, int]] = []
         if self.known or not self.how.same:
             for node in self.nodes:
                 for other, steps in topology.near(node).items():
-                    yield f"{self.base}\xff@{other}", steps
+                    if steps <= 1:
+                        yield f"{self.base}\xff@{other}", steps
+                    else:
+                        far.append((other, steps))
         if self.how.same:
             yield f"{self.base}\xffany", 1
             if not self.known:
                 yield f"{self.base}\xffknown", 1
+        for other, steps in far:
+            yield f"{self.base}\xff@{other}", steps
 
 
 def place(spec: Spec, onset: Onset, topology: Topology) -> Place | None:
@@ -229,6 +235,8 @@ def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[De
 def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
     found, layer, within = _Found({}, [], set()), desk.layer, spec.how.within
     for anchor, steps in where.sought(desk.topology):
+        if steps > 1 and any(one[1] <= 1 for one in found.problems.values()):
+            break  # what is next to it goes before what is farther
         sighted = layer.sighted(anchor)
         for incident, at in reversed(sighted.recent) if sighted else ():
             link = layer.linked(spec.id, incident)

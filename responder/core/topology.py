@@ -20,7 +20,7 @@ Node: TypeAlias = str
 _SEPARATOR: Final = "\x1f"
 _HUB: Final = 64
 """A node with more neighbours relates those who name it, but no walk goes through it."""
-_NEAR: Final = 128
+_NEAR: Final = 64
 """The most nodes that count as near to one."""
 _STEPS: Final = 256
 """The most nodes that one search downwards looks at."""

@@ -82,7 +82,7 @@ def test_a_lasting_alert_loses_weight_from_the_second_problem_on():
 
 def test_an_alert_that_mostly_comes_without_a_problem_says_little():
     assert seen({"alertname": "A", "service": "db"}, 0, memory=Memory(1, alone=3)).rarity == pytest.approx(
-        seen({"alertname": "A", "service": "db"}, 0).rarity / 4
+        seen({"alertname": "A", "service": "db"}, 0).rarity / 16
     )
 
 
