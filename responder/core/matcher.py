@@ -11,6 +11,7 @@ it refuses. Source: Alertmanager pkg/labels and matcher/parse; Prometheus queryi
 """
 
 import re
+import string
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -35,7 +36,9 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 """What ``surrogateescape`` makes of bytes that are not UTF-8."""
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _SIMPLE_ESCAPES = dict(zip("abfnrtv\\\"'", "\a\b\f\n\r\t\v\\\"'", strict=True))
-_LITERAL = re.compile(r"(?:[^\\.+*?()|\[\]{}^$]|\\[!-/:-@\[-^`{-~])+")
+_PIECE = re.compile(r"\\.|.|\\", re.DOTALL)
+_SPECIAL: Final = frozenset(".+*?()[]{}^$\\")
+_PUNCTUATION: Final = frozenset(string.punctuation) - {"_"}
 
 
 class Matcher(Struct, frozen=True):
@@ -75,8 +78,8 @@ def parse_matcher(text: str, compile_regex: CompileRegex) -> Matcher:
     Raises:
         ValueError: In Alertmanager's words: ``bad matcher format: ...``.
     """
-    if text.startswith("{") or text.endswith("}"):
-        raise ValueError(f"unexpected open or close brace: {text}")
+    if text.lstrip().startswith("{"):
+        raise ValueError(f"bad matcher format: {text}")
     newer = _attempt(lambda: _one(_parse_utf8(text)))
     classic = _attempt(lambda: _parse_classic(text))
     if isinstance(classic, ValueError):
@@ -125,12 +128,15 @@ def as_test(of: Matcher) -> Test:
 
 def alternatives(regex: str) -> tuple[str, ...] | None:
     """Return the texts of a regex that is nothing but ``a|b|c``; none if it is more than that."""
-    if "|" not in regex:
-        return (_unescaped(regex),) if not regex or _LITERAL.fullmatch(regex) else None
-    parts = re.split(r"(?<!\\)\|", regex)
-    if not all(not part or _LITERAL.fullmatch(part) for part in parts):
-        return None
-    return tuple(_unescaped(part) for part in parts)
+    parts = [""]
+    for piece in _PIECE.findall(regex):
+        if piece == "|":
+            parts.append("")
+        elif piece in _SPECIAL or (piece[0] == "\\" and piece[1:] not in _PUNCTUATION):
+            return None
+        else:
+            parts[-1] += piece[-1]
+    return tuple(parts)
 
 
 def regex_of(values: tuple[str, ...]) -> str:
@@ -157,10 +163,6 @@ def _attempt(read: Callable[[], T]) -> T | ValueError:
 
 def _contrary(holds: Holds) -> Holds:
     return lambda value: not holds(value)
-
-
-def _unescaped(literal: str) -> str:
-    return re.sub(r"\\(.)", r"\1", literal)
 
 
 def _one(found: list[Parts]) -> Parts:
