@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
-from responder.config.errors import Mark, Report, did_you_mean
+from responder.config.errors import Mark, Report, did_you_mean, nearest
 from responder.config.fields import field_at, known_keys
 from responder.config.nodes import Document, Path, Step
 
@@ -47,13 +47,20 @@ def check(model: type[M], raw: Any, place: Place, report: Report, excused: Colle
         return model.model_validate(raw)
     except ValidationError as error:
         mistakes = error.errors(include_url=False)
+    meant = {
+        (*_path(mistake)[:-1], *nearest(str(mistake["loc"][-1]), known_keys(model, _path(mistake)[:-1])))
+        for mistake in mistakes
+        if mistake["type"] == "extra_forbidden"
+    }
     told = False
     for mistake in mistakes:
         path = _path(mistake)
         of_whole = not path and mistake["type"] == "value_error"
-        if not excused or not (of_whole or any(path[: len(other)] == other for other in excused)):
+        if excused and (of_whole or any(path[: len(other)] == other for other in excused)):
+            continue
+        told = True
+        if mistake["type"] != "missing" or path not in meant:  # a misspelt key is not missing as well
             _tell(model, mistake, path, place, report)
-            told = True
     if not told:
         return None
     paths = [_path(mistake) for mistake in mistakes]
@@ -61,7 +68,7 @@ def check(model: type[M], raw: Any, place: Place, report: Report, excused: Colle
     return _repaired(model, raw, mistakes)
 
 
-_STAND_INS: Final[tuple[Any, ...]] = ("1s", [], {}, "keep", "1")
+_STAND_INS: Final[tuple[Any, ...]] = ("1s", [], {}, "1")
 """What is tried, in this order, in the place of a key that is missing."""
 
 
@@ -72,9 +79,13 @@ def _repaired(model: type[M], raw: Any, mistakes: list[Any]) -> M | None:
     for _ in range(MAX_REPAIRS):
         for mistake in reversed(mistakes):
             path = _path(mistake)
-            if mistake["type"] == "missing" or path in tried:
+            value: Sequence[Any] = ()
+            if mistake["type"] == "literal_error" and mistake["loc"][-1] != "[key]":
+                value = _literals(mistake)[:1]
+            elif mistake["type"] == "missing" or path in tried:
                 tried[path] = tried.get(path, -1) + 1
-            _put(sound, path, _STAND_INS[tried[path] : tried[path] + 1] if path in tried else ())
+                value = _STAND_INS[tried[path] : tried[path] + 1]
+            _put(sound, path, value)
         try:
             return model.model_validate(sound)
         except ValidationError as error:
@@ -84,7 +95,8 @@ def _repaired(model: type[M], raw: Any, mistakes: list[Any]) -> M | None:
 
 def _put(into: Any, path: Path, value: Sequence[Any]) -> None:
     """Put the value at the path, or take away what stands there; tags of unions lead nowhere."""
-    inner, holder, last = into, {}, path[-1] if path else ""
+    holder: Any = {}
+    inner, last = into, path[-1] if path else ""
     for step in path:
         known = step in inner if isinstance(inner, dict) else isinstance(inner, list) and step in range(len(inner))
         if known or (value and step == path[-1] and isinstance(inner, dict)):
@@ -96,6 +108,10 @@ def _put(into: Any, path: Path, value: Sequence[Any]) -> None:
         holder.pop(int(last))
     else:
         holder.pop(last, None)
+
+
+def _literals(mistake: Any) -> list[str]:
+    return re.findall(r"'([^']*)'", mistake["ctx"]["expected"])
 
 
 def _path(mistake: Any) -> Path:
@@ -138,10 +154,11 @@ def _tell(model: type[BaseModel], mistake: Any, path: Path, place: Place, report
             hint = (field.description or "") if field else ""
             report.error(place.mark(*path[:-1]), f'missing key "{path[-1]}"', hint)
         case "literal_error":
-            words = re.findall(r"'([^']*)'", details["expected"])
             not_yet = _NOT_YET.get((str(path[-1]), str(value))) if path else None
             report.error(
-                mark, f"{shown(value)} is not known here", not_yet or did_you_mean(str(value), words, "one of")
+                mark,
+                f"{shown(value)} is not known here",
+                not_yet or did_you_mean(str(value), _literals(mistake), "one of"),
             )
         case "union_tag_invalid":
             tags = " or ".join(re.findall(r"'([^']*)'", details["expected_tags"]))

@@ -48,7 +48,12 @@ class Report:
 
 def did_you_mean(word: str, known: Collection[str], words: str) -> str:
     """Return a hint: the nearest known word, or all of them after *words* (``known keys``)."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = nearest(word, known)
     if near:
         return f'did you mean "{near[0]}"?'
     return f"{words}: " + ", ".join(sorted(known)) if known else f"{words}: none"
+
+
+def nearest(word: str, known: Collection[str]) -> list[str]:
+    """Return the known word that *word* was meant to be, if one is near."""
+    return difflib.get_close_matches(word, known, n=1)

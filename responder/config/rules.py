@@ -92,16 +92,19 @@ def compile_rules(draft: Draft, kinds: SourceKinds, priorities: PrioritySpec) ->
 
 def _refuse_loops(references: list[Reference], verb: str, report: Report) -> None:
     edges = {(reference.rule, reference.names): reference for reference in references}
+    order = {reference.rule: i for i, reference in reversed(list(enumerate(references)))}
     while True:
-        graph: dict[str, set[str]] = {}
+        graph: dict[str, list[str]] = {}
         for rule, named in edges:
-            graph.setdefault(named, set()).add(rule)
+            graph.setdefault(named, []).append(rule)
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
-            cycle: list[str] = error.args[1]
-            reference = edges.pop((cycle[0], cycle[1]))
-            report.error(reference.place.mark(), f"rules in a ring, each {verb} the next: {' -> '.join(cycle)}")
+            ring: list[str] = error.args[1][:-1]
+            first = min(range(len(ring)), key=lambda i: order[ring[i]])
+            ring = [*ring[first:], *ring[:first], ring[first]]
+            reference = edges.pop((ring[0], ring[1]))
+            report.error(reference.place.mark(), f"rules in a ring, each {verb} the next: {' -> '.join(ring)}")
         else:
             return
 

@@ -1,0 +1,103 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from responder.config.errors import ConfigError
+from responder.config.nodes import Document, decode, read
+
+
+def document(text: str) -> Document:
+    found, errors = read(text, "f.yml")
+    assert found is not None, errors
+    return found
+
+
+def error(text: str) -> str:
+    found, errors = read(text, "f.yml")
+    assert found is None
+    return str(errors[0])
+
+
+def test_scalars_are_the_text_that_was_written():
+    data = document("{a: no, b: 1.10, c: 02:00, d: 'null', e: null, f: ~, g: , h: 0x10, on: off, i: 2026-01-01}").data
+    assert data == {
+        "a": "no", "b": "1.10", "c": "02:00", "d": "null", "e": None, "f": None, "g": None, "h": "0x10", "on": "off",
+        "i": "2026-01-01",
+    }  # fmt: skip
+
+
+def test_every_value_and_every_key_has_its_place():
+    doc = document("rules:\n  - id: a\n    by: [x, y]\n  - {id: b}\n")
+    assert str(doc.mark(("rules", 0, "by", 1))) == "f.yml:3:13"
+    assert str(doc.mark(("rules", 0, "by"), key=True)) == "f.yml:3:5"
+    assert str(doc.mark(("rules", 1, "id"))) == "f.yml:4:10"
+
+
+def test_a_path_that_leads_nowhere_gives_the_place_it_is_missing_from():
+    assert str(document("a: {b: c}").mark(("a", "~mapping", "nothing"))) == "f.yml:1:4"
+
+
+def test_comments_alone_are_an_empty_configuration():
+    assert document("# nothing\n").data == {} == document("").data == document("~").data
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: b\nc: [d\n", "f.yml:3:1: did not find expected ',' or ']' (while parsing a flow sequence)"),
+        ("a:\n\tb: c", "f.yml:2:1: a tab in the indentation\n  hint: indent with spaces"),
+        ("a: b\nc: d\na: e", 'f.yml:3:1: "a" is defined twice\n  hint: it stands at f.yml:1:1 already'),
+        (
+            "a: b\n---\nc: d",
+            "f.yml:2:1: a second document in one file\n  hint: write one file per document, and include them",
+        ),
+        ("a: *b", "f.yml:1:4: found undefined alias"),
+        ("a: &b [*b]", "f.yml:1:4: nested too deeply"),
+        ("a: &b c\nd: &b e", "f.yml:2:4: the anchor is defined twice"),
+        (
+            "a: !!python/object:os.system x",
+            "f.yml:1:4: the tag !!python/object:os.system is not known here\n  hint: leave it out",
+        ),
+        ("a: 'b", "f.yml:1:6: the file ends inside a quoted text"),
+        ("a: b\0", "f.yml:1:5: U+0000 can't stand in YAML"),
+        ("a: \ud800", "f.yml:1:4: U+D800 can't stand in YAML"),
+        ("? [a]\n: b", "f.yml:1:3: a key is text"),
+        ("~: b", "f.yml:1:1: a key is text"),
+        (
+            "<<: {a: b}",
+            'f.yml:1:1: merge keys ("<<") are not known here\n  hint: write the keys out, or alias a whole value',
+        ),
+        ("- a", "f.yml:1:1: a configuration is a mapping of keys such as rules: and services:"),
+    ],
+)
+def test_what_is_no_configuration_is_told_with_its_place(text: str, said: str):
+    assert error(text) == said
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 100_000, "[" * 70 + "]" * 70])
+def test_deep_nesting_is_refused_before_it_can_hurt(text: str):
+    assert error(text).endswith("nested too deeply")
+
+
+def test_aliases_that_explode_are_refused():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert "aliases expand to too many values" in error("\n".join(lines))
+
+
+def test_an_alias_of_a_whole_value_is_that_value():
+    assert document("a: &x {b: c}\nd: *x").data["d"] == {"b": "c"}
+
+
+def test_bytes_that_are_not_utf8_are_told_with_their_place():
+    with pytest.raises(ConfigError, match=r"^f\.yml:2:4: byte 0xff is not UTF-8"):
+        decode(b"a: b\nc: \xff", "f.yml")
+    assert decode(b"\xef\xbb\xbfa: b", "f.yml") == "a: b"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=st.sampled_from("ab:-?[]{},&*!|>'\"%@`#~<\n\t \0é") | st.characters()))
+def test_any_text_gives_a_document_or_errors_with_places(text: str):
+    found, errors = read(text, "f.yml")
+    assert (found is None) == bool(errors)
+    assert all(error.mark.line >= 1 and error.mark.column >= 1 for error in errors)
