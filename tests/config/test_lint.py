@@ -1,0 +1,123 @@
+"""What looks wrong: warnings."""
+
+import pytest
+
+from responder.config import promql
+from responder.core.instant import parse_instant
+from tests.config.kit import warnings
+
+SOURCES = '\nsources: {p: {kind: prometheus, url: "http://x"}}'
+
+
+def metric(query: str, by: str = "[]", no_data: str = "close") -> str:
+    return (
+        f"rules: [{{id: r, by: {by}, when: {{metric: {{source: p, query: '{query}', every: 30s, open: {{above: 1}}, "
+        f"no_data: {no_data}}}}}}}]{SOURCES}"
+    )
+
+
+def test_a_rule_that_can_never_close_is_told():
+    assert warnings(metric("up == 0", no_data="keep")) == [
+        'responder.yml:1:109: rule "r" can never close: its query drops what does not compare, and no_data keeps what is dropped\n'
+        "  hint: write no_data: close, or move the threshold from the query to open:"
+    ]
+    assert warnings(metric("up == bool 0", no_data="keep")) == []
+    assert warnings(metric("count(up == 0)", no_data="keep")) == []
+    assert warnings(metric("up == 0")) == []
+
+
+def test_a_label_that_the_query_drops_is_told():
+    assert warnings(metric("sum by (job) (up)", by="[job, instance]")) == [
+        'responder.yml:1:27: rule "r": the query drops the label "instance"\n  hint: aggregate by (job, instance)'
+    ]
+
+
+def test_a_rule_that_no_index_can_carry_is_told():
+    text = "rules: [{id: r, by: [a], when: {event: {match: '{alertname=~\"Alarm.*\"}'}}}]"
+    assert warnings(text) == [
+        'responder.yml:1:40: rule "r" is tried on every signal: no label of its match is compared for equality\n'
+        "  hint: add a label that is equal to something, such as alertname"
+    ]
+    for sound in ('{alertname=~"A|B"}', '{x=~"y.*", alertname="A"}'):
+        assert warnings(f"rules: [{{id: r, by: [], when: {{event: {{match: '{sound}'}}}}}}]") == []
+    assert warnings("rules: [{id: r, by: [], unclaimed: true, when: {event: {}}}]") == []
+    assert warnings("rules: [{id: r, by: [], when: {event: {match: {any: ['{a=\"b\"}', '{c=\"d\"}']}}}}]") == []
+    assert len(warnings("rules: [{id: r, by: [], when: {event: {match: {any: ['{a=\"b\"}', '{c!=\"d\"}']}}}}]")) == 1
+
+
+def test_an_index_is_missed_in_members_too():
+    text = "rules: [{id: r, by: [], when: {all: {within: 5m, of: [{event: {match: '{a=\"b\"}'}}, {event: {}}]}}}]"
+    assert [warning.split(": ")[0] for warning in warnings(text)] == ["responder.yml:1:92"]
+
+
+def test_two_rules_with_the_same_match_are_told():
+    text = """rules:
+  - {id: a, by: [x], when: {event: {match: '{alertname="A", b=~"c|d"}'}}}
+  - {id: b, by: [y], when: {event: {match: {labels: {b: [d, c], alertname: A}}}}}
+"""
+    assert warnings(text) == [
+        'responder.yml:3:36: rule "b" has the same match as rule "a"\n  hint: it stands at responder.yml:2:5'
+    ]
+
+
+def test_a_service_without_an_sla_is_told():
+    assert warnings("teams: {t: {lead: x}}\nservices: {shop: {team: t}}") == [
+        'responder.yml:2:12: the service "shop" has no SLA\n  hint: add sla: NAME'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("now", "count"), [("2026-10-01T00:00:00Z", 0), ("2026-11-15T00:00:00Z", 1), ("2027-05-01T00:00:00Z", 1)]
+)
+def test_holidays_that_end_soon_are_told(now: str, count: int):
+    text = 'calendars: {c: {timezone: UTC, hours: 24x7, holidays: ["2026-12-25"]}}'
+    told = warnings(text, now=parse_instant(now))
+    assert len(told) == count
+    assert all('1:55: the holidays of calendar "c" are known until 2027-01-01T00:00:00Z only' in each for each in told)
+
+
+def test_a_rule_pack_on_its_own_has_no_sources():
+    assert warnings(metric("up").replace(SOURCES, "")) == [
+        'responder.yml:1:49: no source is configured, so there is no "p"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("sum by (a, b) (x)", {"a", "b"}),
+        ("sum(x) by (a)", {"a"}),
+        ("(avg by (a) (x{l=\"}\"}))", {"a"}),
+        ("max(x)", set()),
+        ("sum by (a) (x) > 0 and sum by (a) (rate(y[5m])) == 0", {"a"}),
+        ("time() - max by (a) (x)", {"a"}),
+        ("100 * sum by (a) (x) / sum by (a) (y)", {"a"}),
+        ("sum without (a) (x)", None),
+        ("topk by (a) (3, x)", None),
+        ("sum by (a) (x) or sum by (b) (y)", None),
+        ("sum by (a) (x) * on (a) group_right (b) y", None),
+        ("rate(x[5m])", None),
+        ('label_replace(sum(x), "a", "b", "", "")', None),
+        ("sum by (a", None),
+        ("sum", None),
+        ("", None),
+        ("# a comment\nsum by (a) (x)", {"a"}),
+    ],
+)  # fmt: skip
+def test_the_labels_that_an_aggregation_keeps(query: str, kept: set[str] | None):
+    assert promql.kept_labels(query) == kept
+
+
+@pytest.mark.parametrize(
+    ("query", "drops"),
+    [
+        ("up == 0", True),
+        ("(up < 1)", True),
+        ("up == bool 0", False),
+        ("sum(up == 0)", False),
+        ('x{a="b > c"}', False),
+        ('x{a!="b"}', False),
+    ],
+)
+def test_a_query_that_compares_drops_series(query: str, drops: bool):
+    assert promql.filters(query) is drops
