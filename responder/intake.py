@@ -199,11 +199,12 @@ class Intake:
         return result, None
 
     def _commit(self, desk: Desk, now: Instant) -> None:
+        desk.dues = {row.id: self._due_of(row) for row in desk.stored_incidents()}
         if not _changes_store(desk):
             self._resident.apply(desk)
             return
         with metrics.STORAGE_TRANSACTION_SECONDS.time():
-            outcome = self._writer.commit(desk, now, self._due_of)
+            outcome = self._writer.commit(desk, now)
         if self.failure is not None:
             log.warning("the store takes writes again")
             self.failure = None

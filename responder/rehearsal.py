@@ -3,7 +3,8 @@
 Nothing is stepped second by second: time goes from one thing that happens to the next.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine
@@ -12,7 +13,7 @@ from sqlalchemy.pool import StaticPool
 from responder.config.regexes import compile_regex
 from responder.core import lifecycle
 from responder.core.book import Book
-from responder.core.desk import Desk
+from responder.core.desk import Desk, StateKey
 from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.rule import AbsenceWhen
@@ -24,36 +25,87 @@ from responder.store.schema import metadata
 from responder.store.transaction import Writer
 
 
+PAGE = 500
+UNWRITTEN = 500
+"""Events that are decided before they are written together."""
+
+
+class _Memory(Resident):
+    """Knows every incident there ever was, so that no decision has to read the store."""
+
+    def __init__(self, reader: Reader, due_of: Callable[[Incident], Instant | None], flush: Callable[[], None]) -> None:
+        super().__init__(reader, due_of, compile_regex)
+        self._flush = flush
+        self._newest: dict[StateKey, int] = {}
+
+    def apply(self, desk: Desk) -> None:
+        for row in desk.incidents.changed.values():
+            if row is not None and row.rule is not None:
+                key = (row.rule, row.key_hash)
+                self._newest[key] = max(row.id, self._newest.get(key, 0))
+        super().apply(desk)
+
+    def last_incident(self, rule: str, key_hash: int) -> int | None:
+        return self._newest.get((rule, key_hash))
+
+    def former_incident(self, id: int) -> Incident | None:
+        self._flush()
+        return super().former_incident(id)
+
+    def delivered_before(self, source: str, dedup: str) -> Instant | None:
+        self._flush()
+        return super().delivered_before(source, dedup)
+
+
 class Rehearsal:
     """One rule book and one store in memory; the caller moves the clock."""
 
-    def __init__(self, book: Book, start: Instant, on_event: Callable[[Event], None] | None = None) -> None:
+    def __init__(
+        self, book: Book, start: Instant, on_event: Callable[[Event], None] | None = None, file: Path | None = None
+    ) -> None:
+        """Begin at *start* with an empty store in memory or, for long histories, in a file of no durability."""
         self.book, self.now = book, start
         self._on_event = on_event
-        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        url = "sqlite://" if file is None else f"sqlite:///{file}"
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
         metadata.create_all(engine)
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=OFF")
             connection.exec_driver_sql("PRAGMA synchronous=OFF")
-        self.reader = Reader(engine)
-        self.resident = Resident(self.reader, self._due_of, compile_regex)
+        self._reader = Reader(engine)
+        self.resident = _Memory(self._reader, self._due_of, self.flush)
         self.resident.rebuild(start)
         self._writer = Writer(engine, "rehearsal")
         self._writer.lead(start)
+        self._unwritten = Desk(self.resident)
         self._away = ticks.Away(start, start)
         expecting = tuple(r for r in book.rules.values() if isinstance(r.when, AbsenceWhen) and r.when.expect)
         self.take(commands.Loaded("", (), expecting))
+
+    @property
+    def reader(self) -> Reader:
+        """Return read access to everything that has happened."""
+        self.flush()
+        return self._reader
 
     def take(self, item: Any) -> Any:
         """Handle one item now, as the daemon would; its errors come through."""
         desk = Desk(self.resident)
         result = handle(item, desk, self.book, self.now, self.resident, self._away)
-        outcome = self._writer.commit(desk, self.now, self._due_of)
+        desk.dues = {row.id: self._due_of(row) for row in desk.stored_incidents()}
         self.resident.apply(desk)
+        self._unwritten.merge(desk)
+        if len(self._unwritten.events) >= UNWRITTEN:
+            self.flush()
         if self._on_event is not None:
-            for event in outcome.events:
+            for event in desk.events:
                 self._on_event(event)
         return result
+
+    def flush(self) -> None:
+        """Write what was decided; memory has it already."""
+        desk, self._unwritten = self._unwritten, Desk(self.resident)
+        self._writer.commit(desk, self.now)
 
     def advance(self, to: Instant) -> None:
         """Let time pass until *to*: everything due on the way happens at its instant."""
@@ -68,14 +120,12 @@ class Rehearsal:
         self.advance(instant)
         return self.take(item)
 
-    def incidents(self) -> Sequence[Incident]:
-        """Return every incident, oldest first, with its counts."""
-        found: list[Incident] = []
-        below: int | None = None
-        while page := self.reader.incidents({}, below, 1000):
-            found += page
-            below = page[-1].id
-        return [self.resident.incidents.get(row.id, row) for row in reversed(found)]
+    def incidents(self) -> Iterator[Incident]:
+        """Yield every incident, oldest first, with its counts."""
+        reader, above = self.reader, 0
+        while page := reader.incidents_above(above, PAGE):
+            above = page[-1].id
+            yield from (self.resident.incidents.get(row.id, row) for row in page)
 
     def _due_of(self, row: Incident) -> Instant | None:
         return lifecycle.next_due(self.book, row)

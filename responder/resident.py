@@ -17,7 +17,7 @@ from responder.core.desk import Change, Desk, FactKey, Head, KeyState, SourceSta
 from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.matcher import CompileRegex
-from responder.core.outbox import Message
+from responder.core.outbox import Lanes, Message
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
 from responder.store.reader import Reader
@@ -25,9 +25,13 @@ from responder.store.reader import Reader
 REMEMBERED = HOUR
 """An alert that ended is known for so long, so that old messages about it are told."""
 CHANGE_WINDOW = 30 * MINUTE
+SENT_REMEMBERED = 200
+"""So many sent messages tell after a start when channels may be used again."""
+
+NEVER = 1 << 62
 
 Subject = tuple[str, int] | tuple[str, str, int]
-"""("alert", fp), ("incident", id), ("key", rule, key hash), ("message", id)."""
+"""("alert", fp), ("incident", id), ("key", rule, key hash)."""
 
 
 class Resident:
@@ -47,10 +51,12 @@ class Resident:
         self.changes: dict[int, Change] = {}
         self.outbox: dict[int, Message] = {}
         self.facts: dict[FactKey, float] = {}
+        self.lanes = Lanes()
         self.head = Head()
         self.silencing = Silences((), compile_regex)
         self._keys: dict[str, set[int]] = {}
         self._polled: dict[str, set[int]] = {}
+        self._rests: dict[int, Instant] = {}
         self._waiting: list[tuple[Instant, Subject]] = []
         self._forget: list[tuple[Instant, int]] = []
 
@@ -85,6 +91,7 @@ class Resident:
         self.sources = {row.name: row for row in reader.sources()}
         self.changes = {row.id: row for row in reader.recent_changes(now - CHANGE_WINDOW)}
         self.outbox = {row.id: row for row in reader.waiting_messages()}
+        self.lanes.rebuild(self.outbox.values(), reader.sent_messages(SENT_REMEMBERED))
         self.facts = reader.facts()
         self.silencing = Silences(self.silences.values(), self._compile_regex)
         self.reindex()
@@ -96,7 +103,7 @@ class Resident:
         self._keys = {}
         for rule, key_hash in self.states:
             self._keys.setdefault(rule, set()).add(key_hash)
-        self._waiting, self._forget, self._polled = [], [], {}
+        self._waiting, self._forget, self._polled, self._rests = [], [], {}, {}
         for alert in self.alerts.values():
             self._await_alert(alert)
         for row in self.states.values():
@@ -106,8 +113,6 @@ class Resident:
             due = self._due_of(incident)
             if due is not None:
                 self._waiting.append((due, ("incident", incident.id)))
-        for message in self.outbox.values():
-            self._waiting.append((message.not_before, ("message", message.id)))
         heapq.heapify(self._waiting)
 
     def apply(self, desk: Desk) -> None:
@@ -134,10 +139,12 @@ class Resident:
         for id, incident in desk.incidents.changed.items():
             if incident is None or (incident.closed_at is not None and not incident.taking and incident.firing == 0):
                 self.incidents.pop(id, None)
+                self._rests.pop(id, None)
                 continue
             self.incidents[id] = incident
             if id not in desk.counted:
-                due = self._due_of(incident)
+                due = desk.dues.get(id)
+                self._rests[id] = due if due is not None else NEVER
                 if due is not None:
                     heapq.heappush(self._waiting, (due, ("incident", id)))
         for name, source in desk.sources.changed.items():
@@ -147,11 +154,15 @@ class Resident:
             if change is not None:
                 self.changes[number] = change
         for number, message in desk.outbox.changed.items():
-            if message is None or message.state != "waiting":
-                self.outbox.pop(number, None)
-            else:
+            if message is None:
+                continue
+            if message.state == "waiting":
                 self.outbox[number] = message
-                heapq.heappush(self._waiting, (message.not_before, ("message", number)))
+            else:
+                self.outbox.pop(number, None)
+            self.lanes.put(message)
+        for id in desk.incidents.changed:
+            self.lanes.incident_changed(id)
         if desk.silences.changed:
             for name, silence in desk.silences.changed.items():
                 if silence is None:
@@ -159,6 +170,7 @@ class Resident:
                 else:
                     self.silences[name] = silence
             self.silencing = Silences(self.silences.values(), self._compile_regex)
+            self.lanes.silences_changed()
         for fact, by in desk.facts.items():
             self.facts[fact] = self.facts.get(fact, 0.0) + by
         self.head = desk.head
@@ -206,6 +218,18 @@ class Resident:
     def former_incident(self, id: int) -> Incident | None:
         """Return an incident that is no longer in memory."""
         return self._reader.incident(id)
+
+    def firing_of(self, incident: int) -> list[Alert]:
+        """Return the occurrences of an incident that fire."""
+        return self._reader.firing_of(incident)
+
+    def newest_of(self, incident: int, limit: int) -> list[Alert]:
+        """Return the newest occurrences of an incident, newest first."""
+        return self._reader.alerts_of(incident, limit)
+
+    def rests_until(self, incident: int) -> Instant | None:
+        """Return until when time can't change an incident; none if that is not known."""
+        return self._rests.get(incident)
 
     def last_incident(self, rule: str, key_hash: int) -> int | None:
         """Return the newest incident that the key ever had."""

@@ -94,6 +94,63 @@ def check(files: tuple[Path, ...], lint_fatal: bool) -> None:
 
 
 @main.command()
+@click.option("--config", type=click.Path(path_type=Path), required=True)
+@click.option("--prometheus", metavar="URL", help="Judge the metric rules over what this Prometheus remembers.")
+@click.option("--alerts", type=click.Path(path_type=Path), help='Lines of {"at": ..., "alerts": [...]}.')
+@click.option("--from", "start", metavar="T", help="RFC 3339.")
+@click.option("--to", "end", metavar="T", help="RFC 3339; without it a file is replayed to its end.")
+def replay(config: Path, prometheus: str | None, alerts: Path | None, start: str | None, end: str | None) -> None:
+    """Run a history through the daemon's handlers and print what would have happened, as JSON."""
+    from responder import replay as history
+    from responder.core.instant import parse_instant
+
+    if (prometheus is None) == (alerts is None):
+        raise click.UsageError("give --prometheus or --alerts")
+    if prometheus is not None and (start is None or end is None):
+        raise click.UsageError("--prometheus needs --from and --to")
+    loaded = _load([config], strict=False)
+    _print_findings(loaded, warnings=False)
+    if loaded.settings is None:
+        sys.exit(1)
+    try:
+        begin, until = (parse_instant(text) if text is not None else None for text in (start, end))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        with _Bar() as bar:
+            if alerts is not None:
+                found = history.replay_alerts(loaded.settings, alerts, until, bar)
+            else:
+                assert prometheus is not None and begin is not None and until is not None
+                found = history.replay_metrics(loaded.settings, prometheus, begin, until, bar)
+            for piece in found:
+                sys.stdout.buffer.write(piece)
+    except history.ReplayError as error:
+        raise click.ClickException(str(error)) from None
+
+
+class _Bar:
+    """On a terminal: how far a replay has come, on one line that goes away."""
+
+    def __init__(self) -> None:
+        self._on, self._count = sys.stderr.isatty(), 0
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __call__(self, at: int) -> None:
+        self._count += 1
+        if self._on and self._count % 500 == 0:
+            from responder.core.instant import format_instant
+
+            click.echo(f"\r{format_instant(at)[:19]}  {self._count} steps", nl=False, err=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._on:
+            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+
+
+@main.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     from responder.config.schema import json_schema

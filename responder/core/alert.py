@@ -39,6 +39,8 @@ class Alert(Struct, frozen=True, gc=False):
     """While firing: when it lapses (none: never by itself); afterwards: when it ended."""
     updated_at: Instant
     """When it was last seen."""
+    since: Instant = 0
+    """When the alert began to fire, over occurrences that followed each other without a break."""
     url: str = ""
     timeout: bool = False
     """``ends_at`` is our own time-out."""
@@ -53,13 +55,14 @@ class Alert(Struct, frozen=True, gc=False):
     """Seen last by a poll: it lapses only when a successful poll misses it."""
 
 
-Outcome: TypeAlias = Literal["opened", "repeated", "changed", "ended", "stale"]
+Outcome: TypeAlias = Literal["opened", "restarted", "repeated", "changed", "ended", "stale"]
 
 
 def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = False) -> tuple[Outcome, Alert | None]:
     """Say what a signal does to the alert it speaks of, and the alert afterwards.
 
-    opened: a new occurrence begins (its ``id`` is 0, the caller numbers it). repeated:
+    opened: a new occurrence begins (its ``id`` is 0, the caller numbers it). restarted: the
+    same, and the one before, which still fires, is over by that. repeated:
     nothing but ``updated_at`` differs. changed: something worth storing differs. ended: the
     occurrence is over. stale: an old message, or an end of what never fired here.
 
@@ -70,14 +73,14 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
     if known is None or known.ended:
         if known is not None and known.ended == "resolved" and signal.starts_at <= known.newest_start:
             return "stale", known
-        return "opened", Alert(
-            id=0, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
-            starts_at=signal.starts_at, ends_at=signal.ends_at, updated_at=now, url=signal.url,
-            timeout=signal.timeout, newest_start=0 if signal.implied else signal.starts_at, dedup=signal.dedup, polled=polled,
-        )  # fmt: skip
+        return "opened", _begun(signal, now, polled, signal.starts_at)
+    if signal.starts_at > known.newest_start > 0 and not signal.implied and signal.source == known.source:
+        return "restarted", _begun(signal, now, polled, known.since)
     ends_at, timeout = signal.ends_at, signal.timeout
-    if ends_at is None or (timeout and known.ends_at is not None and not known.timeout and known.ends_at > ends_at):
+    if ends_at is None:
         ends_at, timeout = known.ends_at, known.timeout
+    elif known.ends_at is not None and not known.timeout and known.ends_at > ends_at and not polled:
+        ends_at = known.ends_at  # of two ends that senders gave, the later one holds
     same = (
         ends_at == known.ends_at
         and signal.annotations == known.annotations
@@ -91,13 +94,22 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
     return "changed", msgspec.structs.replace(
         known,
         source=signal.source, annotations=signal.annotations, url=signal.url, ends_at=ends_at, timeout=timeout,
-        starts_at=min(known.starts_at, signal.starts_at), newest_start=known.newest_start if signal.implied else max(known.newest_start, signal.starts_at),
-        updated_at=now, polled=polled,
+        since=min(known.since, signal.starts_at), updated_at=now, polled=polled,
+        newest_start=known.newest_start if signal.implied else max(known.newest_start, signal.starts_at),
+    )  # fmt: skip
+
+
+def _begun(signal: Signal, now: Instant, polled: bool, since: Instant) -> Alert:
+    return Alert(
+        id=0, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
+        starts_at=signal.starts_at, ends_at=signal.ends_at, updated_at=now, since=since, url=signal.url,
+        timeout=signal.timeout, newest_start=0 if signal.implied else signal.starts_at, dedup=signal.dedup,
+        polled=polled,
     )  # fmt: skip
 
 
 def _end(known: Alert | None, signal: Signal, now: Instant) -> tuple[Outcome, Alert | None]:
-    if known is None or known.ended or signal.starts_at < known.newest_start:
+    if known is None or known.ended or _speaks_of_another(known, signal):
         return "stale", known
     ends_at = min(signal.ends_at if signal.ends_at is not None else now, now)
     return "ended", msgspec.structs.replace(
@@ -105,3 +117,16 @@ def _end(known: Alert | None, signal: Signal, now: Instant) -> tuple[Outcome, Al
         annotations=signal.annotations or known.annotations, url=signal.url or known.url,
         newest_start=max(known.newest_start, signal.starts_at),
     )  # fmt: skip
+
+
+def _speaks_of_another(known: Alert, signal: Signal) -> bool:
+    """Say whether an end is about another firing than the one that goes on.
+
+    Of the same source: one that was over before this one began. Of another source: one that
+    began before what the other reported last. An end without a start speaks of what fires.
+    """
+    if signal.implied:
+        return False
+    if signal.source == known.source:
+        return signal.ends_at is not None and signal.ends_at < known.starts_at
+    return signal.starts_at < known.newest_start

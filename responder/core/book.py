@@ -12,6 +12,7 @@ from responder.core import stages
 from responder.core.calendar import Calendar, compile_calendar
 from responder.core.catalogue import (
     CalendarSpec,
+    ChannelSpec,
     Flow,
     MaintenanceSpec,
     PrioritySpec,
@@ -95,6 +96,8 @@ class Book:
         topology: TopologySpec | None = None,
         on_failure: Mapping[str, FailurePromise] | None = None,
         polled: Iterable[str] = (),
+        channels: Iterable[ChannelSpec] = (),
+        external_url: str = "http://localhost:9920",
         tally: Tally | None = None,
     ) -> None:
         spec = priorities or PrioritySpec()
@@ -105,6 +108,8 @@ class Book:
         self.severity, self.matrix = spec.severity, spec.matrix
         self.on_failure = dict(on_failure or {})
         self.polled = frozenset(polled)
+        self.channels = {channel.name: channel for channel in channels}
+        self.external_url = external_url
         self.problems, self.topology = tuple(problems), topology or TopologySpec()
         self.tally = tally or Tally()
         self.windows: list[Window] = [window_of(entry) for entry in maintenance]
@@ -145,6 +150,10 @@ class Book:
     def team(self, name: str) -> Team:
         """Return a team, or the built-in one."""
         return self.teams.get(name, DEFAULT_TEAM)
+
+    def channel(self, name: str) -> ChannelSpec:
+        """Return how much a channel takes; messages may still wait for one that is gone."""
+        return self.channels.get(name) or ChannelSpec(name)
 
     def lead(self, team: str) -> str:
         """Return who leads a team."""

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from responder.core import facts
+from responder.core import facts, plan
 from responder.core.calendar import Calendar
 from responder.core.event import TIMER, Event
 from responder.core.signal import MINUTE, SECOND, Instant
 from responder.core.sla import WHICH, Alarm, ClockInputs, Reading, Sla, next_alarms, reading
 from responder.core.sla import apply as run
+from responder.core.sla import settle as settle_runs
 
 if TYPE_CHECKING:
     from responder.core.book import Book
     from responder.core.desk import Desk
     from responder.core.incident import Incident
 
+MANY_RUNS = 32
 LATE = MINUTE
 """A warning or breach found so long after its instant is marked late."""
 
@@ -37,7 +39,16 @@ def wind(inputs: ClockInputs | None, event: Event, priority: str) -> ClockInputs
     breach = data["target"] if kind == "sla_breached" else None
     planned = kind == "opened" and "planned" in data.get("flags", ())
     verdict = msgspec.convert(data["verdict"], tuple[Reading, Reading]) if "verdict" in data else None
-    return run(inputs, kind, event.at, priority, planned=planned, breach=breach, verdict=verdict)
+    clocks = run(inputs, kind, event.at, priority, planned=planned, breach=breach, verdict=verdict)
+    return settle_runs(clocks, *data["settled"]) if "settled" in data else clocks
+
+
+def settled(book: "Book", row: "Incident") -> dict[str, Any]:
+    """Return what an event carries to keep an incident small that was reopened often; mostly nothing."""
+    if len(row.clock.runs) < MANY_RUNS:
+        return {}
+    calendar = book.terms(row.service).calendar
+    return {"settled": (MANY_RUNS, sum(calendar.service_time(a, b) for a, b in row.clock.runs[:MANY_RUNS]))}
 
 
 def verdict(book: "Book", row: "Incident", at: Instant) -> list[dict[str, Any]]:
@@ -103,7 +114,7 @@ def _tell(desk: "Desk", book: "Book", row: "Incident", at: Instant, now: Instant
             kind = "sla_breached"
             labels = (*facts.of(book, row, "service", "priority"), ("target", alarm.which))
             desk.count("sla_breaches_total", labels)
-        row = desk.record(Event(alarm.at, kind, "incident", row.id, TIMER, data))
+        row = plan.record(desk, book, row, Event(alarm.at, kind, "incident", row.id, TIMER, data))
     row = msgspec.structs.replace(row, alarmed_at=at)
     desk.incidents.put(row.id, row)
     return row

@@ -128,6 +128,7 @@ class Base(Protocol):
     def former_incident(self, id: int) -> Incident | None: ...
     def polled_of(self, source: str) -> Iterable[int]: ...
     def changes_of(self, service: str, since: Instant, until: Instant) -> Iterable[Change]: ...
+    def rests_until(self, incident: int) -> Instant | None: ...
 
 
 class Desk:
@@ -152,6 +153,8 @@ class Desk:
         """Incidents of which nothing but the counts changed: nothing to store."""
         self.facts: dict[FactKey, float] = {}
         self.deduped: dict[tuple[str, str], Instant] = {}
+        self.dues: dict[int, Instant | None] = {}
+        """When time changes each incident to store next; filled before the commit."""
 
     def keys_of(self, rule: str) -> set[int]:
         """Return the key hashes of which the rule has a state."""
@@ -225,6 +228,14 @@ class Desk:
         self.incidents.put(row.id, row)
         return row
 
+    def rests_until(self, incident: int) -> Instant | None:
+        """Return until when time can't change an incident, as far as that has been computed."""
+        return None if incident in self.incidents.changed else self._base.rests_until(incident)
+
+    def stored_incidents(self) -> list[Incident]:
+        """Return the incidents that have to be stored."""
+        return [row for id, row in self.incidents.changed.items() if row is not None and id not in self.counted]
+
     def merge(self, item: "Desk") -> None:
         """Take over what an item decided over this desk."""
         written = item.incidents.changed.keys() - item.counted
@@ -238,3 +249,4 @@ class Desk:
         for key, by in item.facts.items():
             self.facts[key] = self.facts.get(key, 0.0) + by
         self.deduped |= item.deduped
+        self.dues |= item.dues

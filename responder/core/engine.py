@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from responder.core import keys, lifecycle
-from responder.core.alert import Alert, Joined, observe
+from responder.core.alert import Alert, Ended, Joined, observe
 from responder.core.book import Book
 from responder.core.conditions import FORGET_AFTER, step
 from responder.core.conditions.state import Closed, Due, Edge, Expected, Opened, Sampled, Seen, State, Told
@@ -53,6 +53,10 @@ def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled:
         return "duplicate"
     if outcome == "opened":
         _begin(desk, book, alert, signal, now)
+    elif outcome == "restarted" and known is not None:
+        _begin(desk, book, alert, signal, now)
+        desk.occurrences[known.id] = _over(known, "resolved", min(signal.starts_at, now))
+        _leave(desk, book, known, now, expired=False)
     elif outcome == "changed":
         store(desk, alert)
         if book.absences and alert.joined:
@@ -97,7 +101,7 @@ def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Res
     alert = Alert(
         id=head.next_alert, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
         starts_at=signal.starts_at, ends_at=signal.starts_at, updated_at=now, url=signal.url, ended="resolved",
-        newest_start=signal.starts_at, dedup=signal.dedup,
+        newest_start=signal.starts_at, since=signal.starts_at, dedup=signal.dedup,
     )  # fmt: skip
     head.next_alert += 1
     desk.occurrences[alert.id] = alert
@@ -186,11 +190,18 @@ def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, 
 
 def end_alert(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool) -> None:
     """End an occurrence and tell every key that counted it."""
-    joined = alert.joined
-    alert = msgspec.structs.replace(alert, joined=(), ended="expired" if expired else "resolved")
-    store(desk, alert)
+    ends_at = now if alert.ends_at is None else alert.ends_at
+    store(desk, _over(alert, "expired" if expired else "resolved", ends_at))
+    _leave(desk, book, alert, now, expired=expired)
+
+
+def _over(alert: Alert, ended: Ended, ends_at: Instant) -> Alert:
+    return msgspec.structs.replace(alert, joined=(), ended=ended, ends_at=max(ends_at, alert.starts_at))
+
+
+def _leave(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool) -> None:
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
-    for entry in joined:
+    for entry in alert.joined:
         if entry.incident is not None:
             incident = desk.incidents.get(entry.incident)
             if incident is not None and incident.firing > 0:

@@ -15,6 +15,8 @@ from responder.core.signal import MINUTE, Instant, Span
 from responder.core.sla import ClockInputs
 
 State: TypeAlias = Literal["open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"]
+KEPT_STAGES: Final = 50
+"""Newest stages that an incident shows; the timeline knows all."""
 UNRESOLVED: Final = frozenset({"open", "acknowledged", "in_progress", "paused"})
 
 
@@ -87,6 +89,8 @@ class Incident(Struct, frozen=True):
     """Until when its clocks have been asked for warnings and breaches."""
     changes: tuple[int, ...] = ()
     known_error: int | None = None
+    told: tuple[str, ...] = ()
+    """Channels that took its opening and have not been told of its end."""
     version: int = 0
     last_at: Instant = 0
     common: dict[str, str] = {}
@@ -150,8 +154,10 @@ def apply(row: Incident | None, event: Event) -> Incident:
             }  # fmt: skip
             if not data.get("holds", True):
                 changed |= {"holds": False, "cleared_at": row.cleared_at}
-        case "sla_warned" | "sla_breached" | "verified" | "customer_informed" | "satisfaction_rated" | "noted" | "notified" | "notification_failed":
+        case "sla_warned" | "sla_breached" | "verified" | "customer_informed" | "satisfaction_rated" | "noted":
             pass
+        case "notified" | "notification_failed":  # no change of the incident: who holds its version is not outdated
+            changed |= {"version": row.version, "told": _told(row.told, data)}
         case "closed":
             changed |= {"state": "closed", "closed_at": event.at, "taking": False, "stages": _end_stage(row.stages, event.at)}
         case "cancelled":
@@ -216,6 +222,13 @@ def _opened(event: Event) -> Incident:
     )
 
 
+def _told(told: tuple[str, ...], data: dict[str, Any]) -> tuple[str, ...]:
+    if "told" not in data:
+        return told
+    rest = tuple(channel for channel in told if channel != data["channel"])
+    return (*rest, data["channel"]) if data["told"] else rest
+
+
 def _flag(flags: tuple[str, ...], flag: str, on: bool) -> tuple[str, ...]:
     rest = tuple(f for f in flags if f != flag)
     return (*rest, flag) if on else rest
@@ -229,7 +242,7 @@ def _end_stage(stages: tuple[Stage, ...], at: Instant) -> tuple[Stage, ...]:
 
 def _next_stage(stages: tuple[Stage, ...], data: dict[str, Any], at: Instant) -> tuple[Stage, ...]:
     stage = Stage(name=data["stage"], owner=data["owner"], started_at=at, due_at=data.get("due_at"))
-    return (*_end_stage(stages, at), stage)
+    return (*_end_stage(stages, at)[-KEPT_STAGES:], stage)
 
 
 def _accept(stages: tuple[Stage, ...], by: str, at: Instant) -> tuple[Stage, ...]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from responder.core import clocks, facts, keys, stages
+from responder.core import clocks, facts, keys, plan, stages
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.event import TIMER, Actor, Event
@@ -310,6 +310,9 @@ def next_due(book: Book, row: Incident) -> Instant | None:
 
 def pass_time(desk: Desk, book: Book, row: Incident, now: Instant) -> Incident:
     """Apply everything that was due until *now*, in its order and dated with its true instant."""
+    rests = desk.rests_until(row.id)
+    if rests is not None and rests > now:
+        return row
     while (found := _due(book, row)) is not None and found[0] <= now:
         at, act = found
         row = act(desk, book, row, at, now)
@@ -378,7 +381,7 @@ def _resolve(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, d
 def _reopen(
     desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool
 ) -> Incident:
-    row = _record(desk, book, row.id, "reopened", at, actor, {"reason": reason, "holds": holds})
+    row = _record(desk, book, row.id, "reopened", at, actor, {"reason": reason, "holds": holds} | clocks.settled(book, row))
     desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
     step = stages.on_reopen(book, row)
     if step is not None:
@@ -408,7 +411,7 @@ def _record(
     """Write one event; an incident's instants never go back."""
     row = None if kind == "opened" else desk.incident(id)
     at = at if row is None else max(at, row.last_at)
-    new = desk.record(Event(at, kind, "incident", id, actor, data))
+    new = plan.record(desk, book, row, Event(at, kind, "incident", id, actor, data))
     clocks.observe(desk, book, row, new)
     if row is not None and row.taking and not new.taking:
         keys.release(desk, book, new)

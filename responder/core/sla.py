@@ -66,6 +66,8 @@ class ClockInputs(Struct, frozen=True, gc=False, omit_defaults=True):
     resolution: InForce
     runs: Runs = ()
     """Where the resolution clock has run and was stopped."""
+    spent: Span = 0
+    """Service time of runs longer ago, settled with the calendar of its day (:func:`settle`)."""
     running_since: Instant | None = None
     """Of the resolution clock; None: paused, resolved, or not started."""
     acknowledged_at: Instant | None = None
@@ -175,6 +177,15 @@ def apply(
             return inputs
 
 
+def settle(inputs: ClockInputs, runs: int, spent: Span) -> ClockInputs:
+    """Return the inputs with their first *runs* runs as a sum: an incident that reopens for ever stays small.
+
+    The sum comes with an event of the timeline, so a fold gives the same; a breach within
+    those runs has been recorded by then.
+    """
+    return replace(inputs, runs=inputs.runs[runs:], spent=inputs.spent + spent)
+
+
 def fold(events: Iterable[ClockEvent], as_of: Instant, *, continuous: bool = False) -> ClockInputs | None:
     """Return the inputs that a timeline gives, in whatever order, up to an instant; None before it opens."""
     inputs: ClockInputs | None = None
@@ -255,6 +266,7 @@ class _Clock(Struct, frozen=True, gc=False):
     which: Which
     in_force: InForce
     recorded: Instant | None
+    spent: Span
     runs: Runs
     running_since: Instant | None
     stopped_at: Instant | None
@@ -264,13 +276,16 @@ class _Clock(Struct, frozen=True, gc=False):
         return self._of(sla, self.in_force[-1][1])
 
     def elapsed(self, calendar: Calendar, as_of: Instant) -> Span:
-        elapsed = 0 if self.running_since is None else calendar.service_time(self.running_since, as_of)
+        elapsed = self.spent
+        if self.running_since is not None:
+            elapsed += calendar.service_time(self.running_since, as_of)
         for start, end in self.runs:
             elapsed += calendar.service_time(start, end)
         return elapsed
 
     def reaches(self, span: Span, calendar: Calendar, *, project: bool) -> Instant | None:
         """Return the first instant at which the clock reads *span*; a stopped one runs on if *project*."""
+        span = max(span - self.spent, 0)
         for start, end in self.runs:
             length = calendar.service_time(start, end)
             if span <= length:
@@ -298,6 +313,9 @@ class _Clock(Struct, frozen=True, gc=False):
 
     def _passes(self, span: Span, calendar: Calendar) -> Instant | None:
         """Return the last instant at which the clock reads no more than *span*; None if it never will."""
+        span -= self.spent
+        if span < 0:
+            return self.runs[0][0] if self.runs else self.running_since
         for start, end in self.runs:
             length = calendar.service_time(start, end)
             if span < length:
@@ -312,13 +330,13 @@ class _Clock(Struct, frozen=True, gc=False):
 def _clock(inputs: ClockInputs, which: Which) -> _Clock:
     if which == "resolution":
         return _Clock(
-            which, inputs.resolution, inputs.resolution_breached_at,
+            which, inputs.resolution, inputs.resolution_breached_at, inputs.spent,
             inputs.runs, inputs.running_since, inputs.resolved_at,
         )  # fmt: skip
     stopped_at = inputs.responded_at
     runs: Runs = () if stopped_at is None or inputs.planned else ((inputs.opened_at, stopped_at),)
     running_since = inputs.opened_at if stopped_at is None and not inputs.planned else None
-    return _Clock(which, inputs.response, inputs.response_breached_at, runs, running_since, stopped_at)
+    return _Clock(which, inputs.response, inputs.response_breached_at, 0, runs, running_since, stopped_at)
 
 
 def _stopped(inputs: ClockInputs, at: Instant) -> ClockInputs:
@@ -351,6 +369,7 @@ def _restarted(inputs: ClockInputs, at: Instant) -> ClockInputs:
         inputs,
         opened_at=at,
         planned=False,
+        spent=0,
         response=((at, inputs.response[-1][1]),),
         resolution=((at, inputs.resolution[-1][1]),),
         responded_at=None if inputs.responded_at is None else at,

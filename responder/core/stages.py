@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 
-from responder.core import facts
+from responder.core import facts, plan
 from responder.core.event import TIMER, Event
 from responder.core.signal import SECOND, Instant, Span
 
@@ -127,7 +127,7 @@ def _overdue(desk: "Desk", book: "Book", row: "Incident", at: Instant, now: Inst
     assert stage.due_at is not None
     desk.count("incident_stages_overdue_total", (*facts.of(book, row, "service"), ("stage", stage.name)))
     data = {"stage": stage.name, "owner": stage.owner}
-    row = desk.record(Event(stage.due_at, "stage_overdue", "incident", row.id, TIMER, data))
+    row = plan.record(desk, book, row, Event(stage.due_at, "stage_overdue", "incident", row.id, TIMER, data))
     return row
 
 

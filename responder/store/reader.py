@@ -108,6 +108,13 @@ class Reader:
             found = connection.execute(select(table.c.body).where(table.c.state == "waiting").order_by(table.c.id))
             return [_message(body) for (body,) in found]
 
+    def sent_messages(self, limit: int) -> list[Message]:
+        """Return the newest messages that were sent."""
+        table = schema.outbox
+        query = select(table.c.body).where(table.c.state == "sent").order_by(table.c.id.desc()).limit(limit)
+        with self._engine.connect() as connection:
+            return [_message(body) for (body,) in connection.execute(query)]
+
     def facts(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         with self._engine.connect() as connection:
             found = connection.execute(select(schema.fact))
@@ -126,6 +133,14 @@ class Reader:
         query = select(func.max(table.c.updated_at)).where(table.c.dedup == dedup, table.c.source == source)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
+
+    def firing_of(self, incident: int) -> list[Alert]:
+        """Return the occurrences of an incident that fire."""
+        table, links = schema.alert, schema.incident_alert
+        query = select(table).join(links, links.c.alert_id == table.c.id)
+        query = query.where(links.c.incident_id == incident, table.c.ended == "")
+        with self._engine.connect() as connection:
+            return [rows.alert_of(tuple(row)) for row in connection.execute(query)]
 
     # What the API shows.
 
@@ -154,6 +169,13 @@ class Reader:
             query = query.where((" " + table.c.flags + " ").contains(f" {where['flag']} ", autoescape=True))
         if where.get("q"):
             query = query.where(func.lower(table.c.title).contains(where["q"].lower(), autoescape=True))
+        with self._engine.connect() as connection:
+            return [rows.incident_of(body) for (body,) in connection.execute(query)]
+
+    def incidents_above(self, above: int, limit: int) -> list[Incident]:
+        """Return incidents, oldest first, with an id above *above*."""
+        table = schema.incident
+        query = select(table.c.body).where(table.c.id > above).order_by(table.c.id).limit(limit)
         with self._engine.connect() as connection:
             return [rows.incident_of(body) for (body,) in connection.execute(query)]
 

@@ -36,16 +36,16 @@ def decoder(type_: type[T]) -> Callable[[str], T]:
 def alert_row(a: Alert) -> Row:
     return (
         a.id, a.fp, a.source, text_of(a.labels), text_of(a.annotations), a.starts_at, a.ends_at, a.updated_at,
-        clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", clean(a.dedup), a.polled,
+        a.since, clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", clean(a.dedup), a.polled,
     )  # fmt: skip
 
 
 def alert_of(row: Row) -> Alert:
-    (id, fp, source, labels, annotations, starts_at, ends_at, updated_at, url, timeout, ended, newest, joined, dedup,
-     polled) = row  # fmt: skip
+    (id, fp, source, labels, annotations, starts_at, ends_at, updated_at, since, url, timeout, ended, newest, joined,
+     dedup, polled) = row  # fmt: skip
     return Alert(
         id=id, fp=fp, source=source, labels=_labels.decode(labels), annotations=_labels.decode(annotations),
-        starts_at=starts_at, ends_at=ends_at, updated_at=updated_at, url=url, timeout=bool(timeout), ended=ended,
+        starts_at=starts_at, ends_at=ends_at, updated_at=updated_at, since=since, url=url, timeout=bool(timeout), ended=ended,
         newest_start=newest, joined=_joined.decode(joined), dedup=dedup, polled=bool(polled),
     )  # fmt: skip
 

@@ -72,6 +72,7 @@ alert = Table(
     Column("starts_at", BigInteger, nullable=False),
     Column("ends_at", BigInteger, nullable=True),
     Column("updated_at", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),
     Column("url", Text, nullable=False),
     Column("timeout", Boolean, nullable=False),
     Column("ended", String, nullable=False),

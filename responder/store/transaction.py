@@ -1,6 +1,6 @@
 """The SQL of the one transaction: everything that a batch decided, or nothing of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from responder.core.desk import Desk
 from responder.core.event import Event
-from responder.core.incident import Incident
 from responder.core.signal import Instant
 from responder.store import chain, rows, schema
 
@@ -77,7 +76,7 @@ class Writer:
         with self.connection().begin():
             self.connection().execute(schema.leader.update().values(alive_at=now))
 
-    def commit(self, desk: Desk, now: Instant, due_of: Callable[[Incident], Instant | None]) -> Outcome:
+    def commit(self, desk: Desk, now: Instant) -> Outcome:
         """Write a batch in one transaction; when this returns it is on the disk.
 
         Raises:
@@ -88,7 +87,7 @@ class Writer:
         connection = self.connection()
         try:
             with connection.begin():
-                outcome = self._write(connection, desk, now, due_of)
+                outcome = self._write(connection, desk, now)
         except Fenced:
             self.forget()
             raise
@@ -154,12 +153,9 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _write(
-        self, connection: Connection, desk: Desk, now: Instant, due_of: Callable[[Incident], Instant | None]
-    ) -> Outcome:
+    def _write(self, connection: Connection, desk: Desk, now: Instant) -> Outcome:
         sql, many = self._sql, _many
-        stored = [row for id, row in desk.incidents.changed.items() if row is not None and id not in desk.counted]
-        many(connection, sql.incident, [rows.incident_row(row, due_of(row)) for row in stored])
+        many(connection, sql.incident, [rows.incident_row(row, desk.dues.get(row.id)) for row in desk.stored_incidents()])
         many(connection, sql.alert, [rows.alert_row(alert) for alert in desk.occurrences.values()])
         many(connection, sql.incident_alert, desk.links)
         states = desk.states.changed

@@ -179,7 +179,7 @@ def _gettable(snapshot: Snapshot, alert: Alert, names: Sequence[str]) -> _Gettab
         instant_text(ends_at),
         fingerprint_text(alert.fp),
         [Receiver(name) for name in names],
-        instant_text(alert.starts_at),
+        instant_text(alert.since),
         _Status("suppressed" if silenced_by else "active", silenced_by),
         instant_text(alert.updated_at),
         alert.labels,

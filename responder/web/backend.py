@@ -170,5 +170,6 @@ def alert_of(incident: Incident) -> Alert:
     return Alert(
         id=0, fp=fingerprint(labels), source="responder", labels=labels,
         annotations={"summary": incident.title, "incident": f"INC-{incident.id}"},
-        starts_at=incident.opened_at, ends_at=None, updated_at=incident.last_at, url=incident.runbook,
+        starts_at=incident.opened_at, since=incident.opened_at, ends_at=None, updated_at=incident.last_at,
+        url=incident.runbook,
     )  # fmt: skip

@@ -1,0 +1,163 @@
+"""Back-test: a history through the daemon's handlers on a virtual clock (SPEC 8)."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from responder import plugins
+from responder.config.settings import Settings
+from responder.core.book import Book, QueryKey
+from responder.core.instant import format_instant, parse_instant
+from responder.core.signal import HOUR, SECOND, Instant, Sample
+from responder.handlers.signals import MetricPolled, Pushed
+from responder.house import book_of
+from responder.ports import Context, Permanent, RangeSource, Transient
+from responder.rehearsal import Rehearsal
+from responder.web import views
+from responder.web.decode import Decoder
+
+LONGEST: Final = HOUR
+"""So long after the last line a replay without an end runs on, at most."""
+POINTS: Final = 10_000
+"""Points of a series that Prometheus is asked for at once; it refuses more than 11,000."""
+Progress = Callable[[Instant], None]
+
+
+class ReplayError(Exception):
+    """The history can't be read; the sentence says where and why."""
+
+
+class Line(Struct):
+    """One line of a file of alerts."""
+
+    at: str | float
+    alerts: Raw
+
+
+_line = msgspec.json.Decoder(Line).decode
+
+
+def replay_alerts(settings: Settings, path: Path, to: Instant | None, progress: Progress) -> Iterator[bytes]:
+    """Replay a file of lines ``{"at", "alerts"}``; yields the JSON of SPEC 8 in pieces.
+
+    Raises:
+        ReplayError: A line is no such line; names it.
+    """
+    decoder, signals = Decoder(), 0
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None:
+        raise ReplayError(f"{path}: there is no line in it")
+    with TemporaryDirectory() as folder:
+        start = last = first[0]
+        rehearsal = Rehearsal(book_of(settings), start, file=Path(folder) / "replay.db")
+        for number, (at, body) in enumerate(chain([first], lines), 1):
+            if to is not None and at > to:
+                break
+            if at < last:
+                raise ReplayError(f"{path}:{number}: {format_instant(at)} is before the line above it")
+            decoded = decoder.decode(body, at)
+            if decoded.refusal is not None:
+                raise ReplayError(f"{path}:{number}: {_text(decoded.refusal.body)}")
+            rehearsal.at(at, Pushed("am-api", decoded.signals))
+            signals += len(decoded.signals)
+            last = at
+            progress(at)
+        end = to if to is not None else _run_out(rehearsal, last)
+        rehearsal.advance(end)
+        yield from result(rehearsal, start, end, signals)
+
+
+def replay_metrics(settings: Settings, url: str, start: Instant, end: Instant, progress: Progress) -> Iterator[bytes]:
+    """Replay what a Prometheus remembers: every metric rule is judged at its instants.
+
+    Raises:
+        ReplayError: The Prometheus does not answer, or refuses a query.
+    """
+    book = book_of(settings)
+    signals = 0
+    with TemporaryDirectory() as folder:
+        rehearsal = Rehearsal(book, start, file=Path(folder) / "replay.db")
+        for at, query, samples in asyncio.run(_history(book, url, start, end)):
+            last_at = at - query.every if at - query.every >= start else None
+            rehearsal.at(at, MetricPolled(query.source, query, at, samples, last_at))
+            signals += len(samples)
+            progress(at)
+        rehearsal.advance(end)
+        yield from result(rehearsal, start, end, signals)
+
+
+def result(rehearsal: Rehearsal, start: Instant, end: Instant, signals: int) -> Iterator[bytes]:
+    """Yield what a replay prints; incidents one by one, because each carries all its alerts."""
+    book, reader, encode = rehearsal.book, rehearsal.reader, msgspec.json.encode
+    yield b'{"from":%b,"to":%b,"incidents":[' % (encode(format_instant(start)), encode(format_instant(end)))
+    alerts = incidents = 0
+    for row in rehearsal.incidents():
+        occurrences = reader.alerts_of(row.id, None)
+        shown = views.incident(row, occurrences, len(occurrences), book.terms(row.service), end)
+        yield (b"," if incidents else b"") + encode(shown)
+        alerts, incidents = alerts + len(occurrences), incidents + 1
+    counts = {"signals": signals, "alerts": alerts, "incidents": incidents, "problems": 0}
+    yield b'],"problems":[],"counts":%b}\n' % encode(counts)
+
+
+def _lines(path: Path) -> Iterator[tuple[Instant, bytes]]:
+    try:
+        with path.open("rb") as file:
+            for number, text in enumerate(file, 1):
+                if not text.strip():
+                    continue
+                try:
+                    line = _line(text)
+                    at = parse_instant(line.at) if isinstance(line.at, str) else round(line.at * SECOND)
+                except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+                    raise ReplayError(f"{path}:{number}: {error}") from None
+                yield at, bytes(line.alerts)
+    except OSError as error:
+        raise ReplayError(f"{path}: {error.strerror}") from None
+
+
+def _run_out(rehearsal: Rehearsal, last: Instant) -> Instant:
+    """Let what is still armed come about, and return when the last of it did."""
+    while (due := rehearsal.resident.next_due()) is not None and due <= last + LONGEST:
+        rehearsal.advance(due)
+    return max(rehearsal.now, last)
+
+
+async def _history(
+    book: Book, url: str, start: Instant, end: Instant
+) -> Sequence[tuple[Instant, QueryKey, Sequence[Sample]]]:
+    """Return all evaluations in the order of their instants."""
+    pool = plugins.http_pool()
+    settings = plugins.source_settings("prometheus")(kind="prometheus", url=url, timeout="120s")  # type: ignore[call-arg]
+    source = plugins.build(settings, Context("prometheus", pool, _inline))
+    assert isinstance(source, RangeSource)
+    found: list[tuple[Instant, QueryKey, Sequence[Sample]]] = []
+    try:
+        for query in book.queries:
+            at = -(-start // query.every) * query.every
+            while at <= end:
+                until = min(end, at + (POINTS - 1) * query.every)
+                found += [(t, query, samples) for t, samples in await source.query_range(query.text, at, until, query.every)]
+                at += POINTS * query.every
+    except (Transient, Permanent) as error:
+        raise ReplayError(str(error)) from error
+    finally:
+        await pool.aclose()
+    order = {query: number for number, query in enumerate(book.queries)}
+    found.sort(key=lambda entry: (entry[0], order[entry[1]]))
+    return found
+
+
+async def _inline(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+def _text(body: object) -> str:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else ""
