@@ -1,0 +1,403 @@
+"""``/api/v1``: what people and scripts read and command.
+
+Endpoints hand reads to the pool of readers and commands to the writer; answers are encoded
+where they are read, so that a long page keeps no other request waiting.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final, Protocol, TypeAlias
+
+import msgspec
+from fastapi import Body, Depends, FastAPI, Header, Path, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from responder import __version__
+from responder.core import lifecycle
+from responder.core.book import Book
+from responder.core.event import Actor
+from responder.core.incident import Incident, name_of
+from responder.core.signal import MINUTE, Instant
+from responder.handlers.commands import Command, NotFound, OpenByHand, Outdated, RecordChange
+from responder.intake import Unavailable
+from responder.resident import Resident
+from responder.store.occurrences import counts_of, newest_alerts
+from responder.store.reader import Reader
+from responder.store.transaction import DataRefused
+from responder.web import bodies, http, views
+from responder.web.shapes import (
+    ChangeShape,
+    EventList,
+    IncidentList,
+    IncidentShape,
+    ProblemDetails,
+    RuleList,
+    ServiceList,
+    ServiceShape,
+    SlaList,
+)
+
+NEWEST: Final = 100
+"""Alerts that an incident shows unless all are asked for."""
+EXPORTED: Final = 200
+"""Incidents that an export reads at once."""
+RETRY_AFTER: Final = "5"
+"""Seconds after which a client may try again."""
+MANUAL_REOPEN: Final = 30 * MINUTE
+_PREFIX: Final = "/api/v1"
+
+_encode = msgspec.json.Encoder().encode
+_surrogates = re.compile("[\ud800-\udfff]")
+
+
+class Backend(Protocol):
+    """What the daemon lends to the web."""
+
+    @property
+    def resident(self) -> Resident: ...
+    @property
+    def reader(self) -> Reader: ...
+    def book(self) -> Book: ...
+    def now(self) -> Instant: ...
+
+    async def submit(self, item: Any) -> Any:
+        """Queue an item and return its result after the commit; raises Unavailable, or the item's own error."""
+        ...
+
+    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a read in the pool of readers."""
+        ...
+
+
+IncidentId: TypeAlias = Annotated[
+    str, Path(pattern=r"^(INC-)?[1-9][0-9]{0,17}$", description="`INC-12` or `12`", examples=["INC-12"])
+]
+IfMatch: TypeAlias = Annotated[
+    str,
+    Header(pattern=r'^(\*?|[1-9][0-9]{0,17}|"[1-9][0-9]{0,17}")$', description="The version that is to be changed."),
+]
+
+
+def build_api(backend: Backend) -> FastAPI:
+    """Return the ASGI application of ``/api/v1`` and ``/openapi.json``; it expects full paths.
+
+    Who asks is ``scope["principal"]``, a name; commands carry it as their actor. Everything
+    else is answered with a problem of RFC 9457.
+    """
+    app = FastAPI(
+        title="responder",
+        version=__version__,
+        description="Incidents, their timelines and clocks. Errors are RFC 9457 problems.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(_json_only)],
+        responses=_problems(422, 503),
+    )
+    _add_error_handlers(app)
+    incidents = Incidents(backend)
+    catalogue = Catalogue(backend)
+    get, post = app.get, app.post
+    get(f"{_PREFIX}/incidents", response_model=IncidentList, tags=["incidents"])(incidents.list)
+    post(
+        f"{_PREFIX}/incidents", response_model=IncidentShape, status_code=201, tags=["incidents"],
+        responses=_problems(400, 415),
+    )(incidents.open)  # fmt: skip
+    get(f"{_PREFIX}/incidents/{{id}}", response_model=IncidentShape, tags=["incidents"], responses=_problems(404))(
+        incidents.show
+    )
+    get(f"{_PREFIX}/incidents/{{id}}/timeline", response_model=EventList, tags=["incidents"], responses=_problems(404))(
+        incidents.timeline
+    )
+    for name, (form, words) in bodies.COMMANDS.items():
+        post(
+            f"{_PREFIX}/incidents/{{id}}/{name}", response_model=IncidentShape, tags=["commands"], operation_id=name,
+            summary=words, responses=_problems(400, 404, 409, 412, 415),
+        )(incidents.command(name, form))  # fmt: skip
+    get(
+        f"{_PREFIX}/export/incidents", response_class=StreamingResponse, tags=["incidents"],
+        responses={200: {"description": "One incident a line.", "content": {"application/x-ndjson": {}}}},
+    )(incidents.export)  # fmt: skip
+    get(f"{_PREFIX}/rules", response_model=RuleList, tags=["catalogue"])(catalogue.rules)
+    get(f"{_PREFIX}/services", response_model=ServiceList, tags=["catalogue"])(catalogue.services)
+    get(f"{_PREFIX}/services/{{name:path}}", response_model=ServiceShape, tags=["catalogue"], responses=_problems(404))(
+        catalogue.service
+    )
+    get(f"{_PREFIX}/sla", response_model=SlaList, tags=["catalogue"])(catalogue.sla)
+    post(
+        f"{_PREFIX}/changes", response_model=ChangeShape, status_code=201, tags=["changes"],
+        responses=_problems(400, 415),
+    )(catalogue.change)  # fmt: skip
+    return app
+
+
+class Incidents:
+    """Lists, single incidents, timelines and commands."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def list(self, asked: Annotated[bodies.IncidentPage, Query()]) -> Response:
+        """Incidents, newest first."""
+        below = int(asked.cursor) if asked.cursor else None
+        items, following = await self._backend.read(self._page, asked, below, asked.limit)
+        next_cursor = _encode(None if following is None else str(following))
+        return _json(b'{"items":[' + b",".join(items) + b'],"next":' + next_cursor + b"}")
+
+    async def export(self, asked: Annotated[bodies.Filters, Query()]) -> Response:
+        """Every incident that the filters leave, one a line, newest first."""
+        first = await self._backend.read(self._page, asked, None, EXPORTED)
+        return StreamingResponse(self._lines(asked, first), media_type="application/x-ndjson")
+
+    async def show(self, id: IncidentId, alerts: Annotated[bodies.Newest, Query()] = "newest") -> Response:
+        """One incident, with its newest alerts or all of them."""
+        return await self._shown(await self._found(id), all_alerts=alerts == "all")
+
+    async def timeline(self, id: IncidentId, asked: Annotated[bodies.NumberedPage, Query()]) -> Response:
+        """What happened to the incident, in its order."""
+        number = (await self._found(id)).id
+        after = int(asked.cursor) if asked.cursor else 0
+        found = await self._backend.read(self._backend.reader.timeline, "incident", number, after, asked.limit + 1)
+        rows = found[: asked.limit]
+        more = str(rows[-1].event.seq) if len(found) > asked.limit else None
+        return _json(_encode({"items": [views.event(row) for row in rows], "next": more}))
+
+    async def open(self, request: Request, body: bodies.OpenIncident) -> Response:
+        """Report an incident by hand; its clocks are those of any other."""
+        backend = self._backend
+        now = backend.now()
+        priority = body.priority or backend.book().priority(body.impact, body.urgency)
+        if priority is None:
+            raise lifecycle.Invalid("the priority matrix does not know this impact and urgency", "impact")
+        opening = lifecycle.Opening(
+            service=body.service, title=body.title, priority=priority, source="manual",
+            started_at=now if body.started_at is None else body.started_at, impact=body.impact, urgency=body.urgency,
+            labels=dict(body.labels), description=body.description,
+            runbook=body.runbook or backend.book().service(body.service).runbook,
+            reopen_within=MANUAL_REOPEN, major=body.major,
+        )  # fmt: skip
+        row = await backend.submit(OpenByHand(opening, _actor(request)))
+        response = await self._shown(row, status=201)
+        response.headers["location"] = f"{_PREFIX}/incidents/{name_of(row.id)}"
+        return response
+
+    def command(self, name: str, form: type[bodies.Form]) -> Callable[..., Awaitable[Response]]:
+        """Return the endpoint of a command."""
+        optional = form in bodies.OPTIONAL
+        default: Any = None if optional else Body()
+
+        async def run(
+            request: Request, id: IncidentId, body: bodies.Form | None = default, if_match: IfMatch = ""
+        ) -> Response:
+            version = int(if_match.strip('"')) if if_match not in ("", "*") else None
+            args = body.model_dump(exclude_none=True) if body is not None else {}
+            row = await self._backend.submit(Command(name, _number(id), args, _actor(request), version))
+            return await self._shown(row)
+
+        run.__annotations__["body"] = form | None if optional else form
+        return run
+
+    async def _found(self, id: str) -> Incident:
+        row = await self._backend.read(self._fresh_of, _number(id))
+        if row is None:
+            raise NotFound(f"there is no incident {id}")
+        return row  # type: ignore[no-any-return]
+
+    async def _shown(self, row: Incident, *, all_alerts: bool = False, status: int = 200) -> Response:
+        [body] = await self._backend.read(self._encoded, [row], None if all_alerts else NEWEST)
+        return _json(body, status, {"etag": f'"{row.version}"'})
+
+    async def _lines(self, asked: bodies.Filters, page: tuple[Sequence[bytes], int | None]) -> AsyncIterator[bytes]:
+        while True:
+            items, following = page
+            if items:
+                yield b"\n".join(items) + b"\n"
+            if following is None:
+                return
+            page = await self._backend.read(self._page, asked, following, EXPORTED)
+
+    # On threads of readers.
+
+    def _page(self, asked: bodies.Filters, below: int | None, limit: int) -> tuple[Sequence[bytes], int | None]:
+        """Return encoded incidents, and where the next page begins."""
+        found = self._backend.reader.incidents(asked.where(), below, limit + 1)
+        rows = [self._fresh(row) for row in found[:limit]]
+        following = rows[-1].id if len(found) > limit else None
+        return self._encoded(rows, None if asked.alerts == "all" else NEWEST), following
+
+    def _encoded(self, rows: Sequence[Incident], newest: int | None) -> Sequence[bytes]:
+        backend = self._backend
+        book, now, resident = backend.book(), backend.now(), backend.resident.incidents
+        alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
+        counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
+        return [
+            _encode(
+                views.incident(row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now)
+            )
+            for row in rows
+        ]
+
+    def _fresh_of(self, id: int) -> Incident | None:
+        row = self._backend.resident.incidents.get(id)
+        return row if row is not None else self._backend.reader.incident(id)
+
+    def _fresh(self, row: Incident) -> Incident:
+        """Return the incident as it is in memory, where its counts are newer, unless the store is ahead of it."""
+        known = self._backend.resident.incidents.get(row.id)
+        return known if known is not None and known.version >= row.version else row
+
+
+class Catalogue:
+    """Rules, services, what is promised, and changes."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    async def rules(self, asked: Annotated[bodies.Page, Query()]) -> Response:
+        """Every rule with its health and its last match."""
+        return await self._backend.read(self._rules, asked)  # type: ignore[no-any-return]
+
+    async def services(self, asked: Annotated[bodies.Page, Query()]) -> Response:
+        """The catalogue: states, open incidents, what was promised and what was kept."""
+        return await self._backend.read(self._services, asked)  # type: ignore[no-any-return]
+
+    async def service(self, name: str) -> Response:
+        """One service."""
+        found = (await self._backend.read(self._all_services)).get(name)
+        if found is None:
+            raise NotFound(f"there is no service {name}")
+        return _json(_encode(found))
+
+    async def sla(self, asked: Annotated[bodies.Page, Query()]) -> Response:
+        """Targets, objectives, verdicts and what is left of the budget, for each service."""
+        return _paged(views.slas(self._backend.book(), self._facts()), asked)
+
+    async def change(self, request: Request, body: bodies.NewChange) -> Response:
+        """Announce a change or a release; incidents of its service that open within 30 minutes are linked to it."""
+        item = RecordChange(body.service, body.kind, body.version, body.at, body.url)
+        return _json(_encode(views.change(await self._backend.submit(item))), 201)
+
+    def _rules(self, asked: bodies.Page) -> Response:
+        return _paged(views.rules(self._backend.book(), self._open()), asked)
+
+    def _services(self, asked: bodies.Page) -> Response:
+        return _paged(self._all_services(), asked)
+
+    def _all_services(self) -> Mapping[str, ServiceShape]:
+        backend = self._backend
+        return views.services(backend.book(), self._open(), self._facts(), backend.now())
+
+    def _open(self) -> Sequence[Incident]:
+        return list(self._backend.resident.incidents.values())  # a copy: the writer changes the original
+
+    def _facts(self) -> views.Facts:
+        return dict(self._backend.resident.facts)
+
+
+def _number(id: str) -> int:
+    return int(id.removeprefix("INC-"))
+
+
+def _actor(request: Request) -> Actor:
+    return Actor("person", request.scope.get("principal") or "anonymous")
+
+
+def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(body, status, dict(headers or {}), "application/json")
+
+
+def _paged(found: Mapping[str, Any], asked: bodies.Page) -> Response:
+    """Return one page of what is listed by name; the cursor is the last name of the page before."""
+    names = sorted(name for name in found if name > asked.cursor)
+    shown = names[: asked.limit]
+    following = shown[-1] if len(names) > asked.limit else None
+    return _json(_encode({"items": [found[name] for name in shown], "next": following}))
+
+
+# Errors: everything that is not an answer is a problem of RFC 9457.
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of these answers."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "model": ProblemDetails,
+            "content": {"application/problem+json": {}},
+        }
+        for status in statuses
+    }
+
+
+def _problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **more: object) -> Response:
+    answer = http.problem(status, HTTPStatus(status).phrase, _clean(detail), **more)
+    assert isinstance(answer.body, bytes)
+    return Response(answer.body, status, dict(headers or {}), answer.content_type)
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    def on(error: type[Exception], answer: Callable[[Request, Any], Response]) -> None:
+        async def handle(request: Request, raised: Exception) -> Response:
+            return answer(request, raised)
+
+        app.exception_handler(error)(handle)
+
+    on(RequestValidationError, _on_mistakes)
+    on(HTTPException, lambda request, raised: _on_http(app, request, raised))
+    on(http.Refused, lambda _, raised: _problem(raised.status, str(raised)))
+    on(NotFound, lambda _, raised: _problem(404, str(raised)))
+    on(Outdated, lambda _, raised: _problem(412, str(raised)))
+    on(lifecycle.Refused, lambda _, raised: _problem(409, str(raised), allowed=list(raised.allowed)))
+    on(lifecycle.Invalid, _on_invalid)
+    on(DataRefused, lambda _, raised: _problem(422, f"the store can't hold this: {raised}"))
+    on(Unavailable, lambda _, raised: _problem(503, str(raised), {"retry-after": RETRY_AFTER}))
+    on(Exception, lambda _, raised: _problem(500, "an error of responder itself; its log says more"))
+
+
+def _on_mistakes(request: Request, raised: RequestValidationError) -> Response:
+    errors = raised.errors()
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return _problem(400, f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][1]}")
+    if first["loc"][0] == "path":
+        return _problem(404, f"there is nothing at {request.url.path}")
+    mistakes = [{"loc": [_clean(part) for part in e["loc"]], "msg": _clean(_sentence(e["msg"]))} for e in errors]
+    where = ".".join(str(part) for part in mistakes[0]["loc"][1:])
+    detail = f"{where}: {mistakes[0]['msg']}" if where else str(mistakes[0]["msg"])
+    return _problem(422, detail, errors=mistakes)
+
+
+def _on_invalid(_: Request, raised: lifecycle.Invalid) -> Response:
+    loc = ["body", raised.field] if raised.field else ["body"]
+    return _problem(422, str(raised), errors=[{"loc": loc, "msg": str(raised)}])
+
+
+def _on_http(app: FastAPI, request: Request, raised: HTTPException) -> Response:
+    if raised.status_code == 404:
+        return _problem(404, f"there is nothing at {request.url.path}")
+    if raised.status_code == 405:
+        methods = sorted({m for route in app.routes for m in _methods(route, request.url.path)})
+        detail = f"{request.method} is not for {request.url.path}; {', '.join(methods)} is"
+        return _problem(405, detail, {"allow": ", ".join(methods)})
+    return _problem(raised.status_code, str(raised.detail), raised.headers)
+
+
+def _methods(route: Any, path: str) -> set[str]:
+    return route.methods if route.path_regex.match(path) else set()
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _clean(part: Any) -> Any:
+    """Return text that can be sent: what a client wrote may hold half a character."""
+    return _surrogates.sub("\ufffd", part) if isinstance(part, str) else part
+
+
+async def _json_only(request: Request) -> None:
+    if request.method not in ("GET", "HEAD"):
+        http.require_json(request.scope)

@@ -1,0 +1,278 @@
+"""What ``/api/v1`` is sent: bodies of commands and parameters of lists, checked by pydantic."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from responder.core.incident import UNRESOLVED
+from responder.core.instant import parse_instant, parse_span
+from responder.core.signal import DAY, Instant, Span
+from responder.web.shapes import Level, Priority
+
+MAJOR_UPDATES: Final[Span] = 7 * DAY
+"""Longer pauses between two updates of a major incident are none."""
+_ID = r"[1-9][0-9]{0,17}"
+_INCIDENT = re.compile(rf"(INC-)?{_ID}")
+_PLAIN = r"^[^\x00-\x1f\x7f]+$"
+"""Names are one line and hold nothing that a database or a terminal would stumble over."""
+
+
+def _instant(value: object) -> Instant:
+    try:
+        return parse_instant(value if isinstance(value, str) else "")
+    except ValueError:
+        hint = "an instant is RFC 3339 with an offset: 2026-01-05T00:00:00Z, 2026-01-05T08:00:00+08:00"
+        raise ValueError(hint) from None
+
+
+def _interval(value: object) -> Span:
+    if not isinstance(value, str):
+        raise ValueError("a duration is text such as 30m or 1h30m")
+    span = parse_span(value)
+    if not 0 < span <= MAJOR_UPDATES:
+        raise ValueError("must be longer than 0s and at most 7d")
+    return span
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, str) or _INCIDENT.fullmatch(value) is None:
+        raise ValueError("an incident is named INC-12, or by its number")
+    return int(value.removeprefix("INC-"))
+
+
+def _given(value: object) -> object:
+    """Leave out what is empty: ``?state=&service=`` asks for everything."""
+    return [entry for entry in value if entry != ""] if isinstance(value, list) else value
+
+
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=_PLAIN, max_length=200)]
+Title: TypeAlias = Annotated[str, StringConstraints(pattern=_PLAIN, max_length=500)]
+Reason: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S", max_length=1000)]
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=10_000)]
+At: TypeAlias = Annotated[Instant, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+"""RFC 3339 with an offset; microseconds inside."""
+Interval: TypeAlias = Annotated[
+    Span,
+    BeforeValidator(_interval),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]?m$|^[1-9]h$", "examples": ["30m"]}),
+]
+IncidentRef: TypeAlias = Annotated[
+    int,
+    BeforeValidator(_number),
+    WithJsonSchema({"type": "string", "pattern": f"^{_INCIDENT.pattern}$", "examples": ["INC-12"]}),
+]
+"""``INC-12`` or ``12``; a number inside."""
+Labels: TypeAlias = Annotated[
+    dict[Name, Annotated[str, StringConstraints(max_length=1000)]],
+    Field(max_length=64),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": _PLAIN, "maxLength": 200},
+            "additionalProperties": {"type": "string", "maxLength": 1000},
+            "maxProperties": 64,
+        }
+    ),
+]
+
+
+class Form(BaseModel):
+    """A body; unknown fields are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Commands on one incident.
+
+
+class Nothing(Form):
+    """No field."""
+
+
+class Assign(Form):
+    to: Name
+
+
+class Handover(Form):
+    to: Name | None = None
+    note: Text | None = None
+
+
+class Pause(Form):
+    reason: Literal["customer", "supplier", "change"]
+    note: Text | None = None
+
+
+class Resolve(Form):
+    cause: Text | None = None
+    note: Text | None = None
+
+
+class Reopen(Form):
+    reason: Reason
+
+
+class Cancel(Form):
+    reason: Literal["false_positive", "duplicate", "exercise"]
+    note: Text | None = None
+
+
+class Note(Form):
+    text: Annotated[str, StringConstraints(pattern=r"\S", max_length=10_000)]
+
+
+_RATED: Final[dict[str, Any]] = {
+    "anyOf": [
+        {"required": ["priority"], "properties": {"priority": {"type": "string"}}},
+        {
+            "required": ["impact", "urgency"],
+            "properties": {"impact": {"type": "string"}, "urgency": {"type": "string"}},
+        },
+    ]
+}
+
+
+class Rated(Form):
+    """What has a priority: given, or by impact and urgency."""
+
+    model_config = ConfigDict(json_schema_extra=_RATED)
+
+    priority: Priority | None = None
+    impact: Level | None = None
+    urgency: Level | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.priority is None and (self.impact is None or self.urgency is None):
+            raise ValueError("give priority, or impact and urgency")
+        return self
+
+
+class SetPriority(Rated):
+    reason: Reason
+
+
+class Exempt(Form):
+    reason: Reason
+
+
+class Snooze(Form):
+    until: At
+
+
+class Merge(Form):
+    into: IncidentRef
+
+
+class Major(Form):
+    lead: Name
+    every: Interval
+
+
+COMMANDS: Final[Mapping[str, tuple[type[Form], str]]] = {
+    "acknowledge": (Nothing, "Take notice; ends the response clock."),
+    "assign": (Assign, "Name another owner: a team or a person."),
+    "handover": (Handover, "End the stage and name the owner of the next."),
+    "accept": (Nothing, "Accept the stage as its owner, and work on it."),
+    "pause": (Pause, "Stop the resolution clock while somebody else has to act."),
+    "resume": (Nothing, "Let the resolution clock run on."),
+    "resolve": (Resolve, "The service is restored."),
+    "reopen": (Reopen, "It was not over."),
+    "close": (Nothing, "Nothing more will happen to it."),
+    "cancel": (Cancel, "It was a false positive, a duplicate or an exercise: outside of all ratios."),
+    "note": (Note, "Write a note into the timeline."),
+    "priority": (SetPriority, "Set the priority; alerts don't change it any more."),
+    "exempt": (Exempt, "Take it out of the ratios of its SLA."),
+    "snooze": (Snooze, "Let messages wait until an instant; clocks run on."),
+    "merge": (Merge, "Make it part of another incident."),
+    "unmerge": (Nothing, "Let it stand alone again."),
+    "major": (Major, "Declare a major incident: who leads it, and how often there is news."),
+}
+OPTIONAL: Final = frozenset({Nothing, Handover, Resolve})
+"""Bodies without a mandatory field may be left out."""
+
+
+# What begins by a person's or a pipeline's hand.
+
+
+class OpenIncident(Rated):
+    service: Name
+    title: Title
+    description: Text = ""
+    labels: Labels = {}
+    runbook: Annotated[str, StringConstraints(max_length=1000)] = ""
+    started_at: At | None = None
+    """When the failure began, if that was before now."""
+    major: StrictBool = False
+
+
+class NewChange(Form):
+    service: Name
+    kind: Name = Field(examples=["release"])
+    version: Name
+    at: At | None = None
+    url: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+# Parameters of lists. One that is empty, as in ``?state=&service=``, is not there.
+
+Some: TypeAlias = BeforeValidator(_given)
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
+Newest: TypeAlias = Literal["newest", "all"]
+StateFilter: TypeAlias = Literal[
+    "unresolved", "open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"
+]
+
+
+class Page(Form):
+    limit: Limit = 100
+    cursor: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """``next`` of the page before."""
+
+
+class NumberedPage(Form):
+    limit: Limit = 100
+    cursor: Annotated[str, StringConstraints(pattern=rf"^({_ID})?$")] = ""
+    """``next`` of the page before."""
+
+
+class Filters(Form):
+    """Which incidents; values of one parameter are alternatives, parameters narrow each other."""
+
+    state: Annotated[list[StateFilter], Some] = []
+    service: Annotated[list[Name], Some] = []
+    priority: Annotated[list[Priority], Some] = []
+    rule: Annotated[list[Name], Some] = []
+    problem: Annotated[str, StringConstraints(pattern=rf"^((PRB-)?{_ID})?$")] = ""
+    flag: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]*$", max_length=200)] = ""
+    q: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=200)] = ""
+    """Text within the title."""
+    alerts: Newest = "newest"
+
+    def where(self) -> dict[str, Any]:
+        """Return the filters as :meth:`responder.store.reader.Reader.incidents` takes them."""
+        states = {*self.state, *UNRESOLVED} - {"unresolved"} if "unresolved" in self.state else self.state
+        return {
+            "state": sorted(states),
+            "service": self.service,
+            "priority": self.priority,
+            "rule": self.rule,
+            "problem": int(self.problem.removeprefix("PRB-")) if self.problem else None,
+            "flag": self.flag,
+            "q": self.q,
+        }
+
+
+class IncidentPage(Filters, NumberedPage):
+    """A page of incidents, newest first."""
