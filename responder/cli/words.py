@@ -1,0 +1,180 @@
+"""What the API answers, in words and rows for a terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from responder.cli.tables import Cell, clean, paint
+from responder.core.instant import format_span, parse_instant
+from responder.core.signal import DAY, HOUR, SECOND, Instant, Span
+
+Json = Mapping[str, Any]
+INCIDENT_HEADERS: Final = ("ID", "PRIO", "STATE", "SERVICE", "OWNER", "OPENED", "DUE", "TITLE")
+EVENT_HEADERS: Final = ("AT", "WHAT", "BY", "DETAIL")
+SERVICE_HEADERS: Final = ("SERVICE", "STATE", "OPEN", "TEAM", "SLA", "RESPONSE", "RESOLUTION", "AVAILABILITY")
+SILENCE_HEADERS: Final = ("ID", "STATE", "ENDS", "BY", "MATCHERS", "COMMENT")
+ALERTS_SHOWN: Final = 10
+COLOURS: Final[Mapping[str, str]] = {
+    "P1": "red", "P2": "yellow", "breached": "red", "outage": "red", "degraded": "yellow", "operational": "green",
+    "resolved": "green", "closed": "green", "met": "green", "firing": "red", "active": "yellow",
+}  # fmt: skip
+_OPS: Final = {(False, True): "=", (False, False): "!=", (True, True): "=~", (True, False): "!~"}
+_QUIET: Final = frozenset(
+    {"flags", "holds", "key", "labels", "max_age", "reopen_within", "rule", "stages", "taking", "team", "runbook",
+     "description", "started_at", "recovered_at"}
+)  # fmt: skip
+"""What an event says for machines; people see it on the incident."""
+
+
+def incident_row(item: Json, now: Instant) -> list[Cell | str]:
+    """Return an incident as a row of the list."""
+    marks = "".join(f" [{flag}]" for flag in item["flags"])
+    return [
+        item["id"], coloured(item["priority"]), coloured(item["state"]), item["service"], item["owner"],
+        ago(item["opened_at"], now), next_due(item, now), item["title"] + marks,
+    ]  # fmt: skip
+
+
+def incident_page(item: Json, now: Instant) -> Iterator[str]:
+    """Yield the lines that say everything about one incident."""
+    yield paint(Cell(f"{item['id']}  {item['title']}", bold=True))
+    yield from _facts(
+        ("state", f"{item['state']}, {item['priority']}" + (f", stage {item['stage']}" if item["stage"] else "")),
+        ("service", item["service"]),
+        ("owner", item["owner"]),
+        ("rule", item["rule"] or f"opened by hand ({item['source']})"),
+        ("opened", f"{item['opened_at']} ({ago(item['opened_at'], now)})"),
+        ("acknowledged", item["acknowledged_at"]),
+        ("resolved", item["resolved_at"] and f"{item['resolved_at']} ({item['resolution']})"),
+        ("closed", item["closed_at"]),
+        ("flags", ", ".join(item["flags"])),
+        ("parent", item["parent"]),
+        ("previous", item["previous"]),
+        ("problem", item["problem"]),
+        ("runbook", item["runbook"]),
+        ("labels", ", ".join(f"{name}={value}" for name, value in sorted(item["labels"].items()))),
+        *((name, _clock(item["sla"][name], now)) for name in ("response", "resolution")),
+        ("description", item["description"]),
+        ("takes", ", ".join(item["allowed"])),
+    )
+    if item["alerts"]:
+        yield ""
+        yield paint(Cell(f"{item['alerts_count']} alerts, newest first", bold=True))
+        for alert in item["alerts"][:ALERTS_SHOWN]:
+            labels = ", ".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
+            yield f"  {paint(coloured(alert['status']))}  {alert['starts_at']}  {clean(labels)}"
+
+
+def event_row(item: Json) -> list[Cell | str]:
+    """Return an entry of a timeline as a row."""
+    said = ", ".join(
+        f"{name}: {value}" for name, value in item["data"].items() if name not in _QUIET and value not in (None, "", [])
+    )
+    return [item["at"], item["kind"], item["actor"]["name"], said]
+
+
+def service_row(item: Json) -> list[Cell | str]:
+    """Return a service as a row: attainment against objective."""
+    ratios = [_ratio(item, name) for name in ("response", "resolution", "availability")]
+    return [item["name"], coloured(item["state"]), str(item["open_count"] or "-"), item["team"], item["sla"], *ratios]
+
+
+def service_page(item: Json) -> Iterator[str]:
+    """Yield the lines that say everything about one service."""
+    yield paint(Cell(item["name"], bold=True))
+    yield from _facts(
+        ("state", item["state"]),
+        ("team", item["team"]),
+        ("org", item["org"]),
+        ("supplier", item["supplier"]),
+        ("depends on", ", ".join(item["depends_on"])),
+        ("runbook", item["runbook"]),
+        ("sla", item["sla"]),
+        *((name, _ratio(item, name).text) for name in ("response", "resolution", "availability")),
+        ("description", item["description"]),
+    )
+    for brief in item["open_incidents"]:
+        marks = f"{paint(coloured(brief['priority']))}  {brief['state']}"
+        yield f"  {brief['id']}  {marks}  {clean(brief['title'])}"
+
+
+def silence_row(item: Json, now: Instant) -> list[Cell | str]:
+    """Return a silence as a row."""
+    matchers = " ".join(
+        f'{m["name"]}{_OPS[m["isRegex"], m.get("isEqual", True)]}"{m["value"]}"' for m in item["matchers"]
+    )
+    state = item["status"]["state"]
+    return [item["id"], coloured(state), _from_now(item["endsAt"], now), item["createdBy"], matchers, item["comment"]]
+
+
+def outcome(item: Json) -> str:
+    """Return what became of an incident, on one line."""
+    return clean(f"{item['id']} is {item['state']} ({item['priority']}, owner {item['owner']}): {item['title']}")
+
+
+def coloured(word: str) -> Cell:
+    """Return a word in the colour that it has everywhere."""
+    return Cell(word, COLOURS.get(word))
+
+
+def next_due(item: Json, now: Instant) -> Cell:
+    """Return when the next running clock is due, or that one was missed."""
+    clocks = [clock for clock in item["sla"].values() if clock["state"] in ("running", "breached") and clock["due_at"]]
+    open_ = item["resolved_at"] is None and item["closed_at"] is None
+    if not open_ or not clocks:
+        return Cell("-")
+    dues = [parse_instant(clock["due_at"]) for clock in clocks if clock["state"] == "running"]
+    if any(clock["state"] == "breached" for clock in clocks):
+        return Cell("breached", "red", bold=True)
+    return Cell("in " + roughly(min(dues) - now)) if min(dues) >= now else Cell("now", "red")
+
+
+def ago(at: str, now: Instant) -> str:
+    """Return how long ago an instant was: ``12m ago``."""
+    return roughly(max(0, now - parse_instant(at))) + " ago"
+
+
+def roughly(span: Span) -> str:
+    """Return a span with as much precision as people need: ``3d4h``, ``1h12m``, ``40s``."""
+    for unit, next_unit in ((DAY, HOUR), (HOUR, 60 * SECOND)):
+        if span >= unit:
+            return format_span(span - span % next_unit)
+    return format_span(span - span % (SECOND if span < 600 * SECOND else 60 * SECOND))
+
+
+def _from_now(at: str, now: Instant) -> str:
+    then = parse_instant(at)
+    return "in " + roughly(then - now) if then > now else ago(at, now)
+
+
+def _clock(shown: Json, now: Instant) -> str:
+    if shown["target_s"] is None:
+        return "no target"
+    target, elapsed = (format_span(round(shown[name] * SECOND)) for name in ("target_s", "elapsed_s"))
+    due = (
+        f", due {shown['due_at']} ({_from_now(shown['due_at'], now)})"
+        if shown["due_at"] and shown["state"] == "running"
+        else ""
+    )
+    breached = f" at {shown['breached_at']}" if shown["breached_at"] else ""
+    return f"{shown['state']}{breached}, {elapsed} of {target}{due}"
+
+
+def _ratio(item: Json, name: str) -> Cell:
+    """Return attainment against objective: ``98.1% of 95%``."""
+    kept, promised = item["attainment"][name], item["objective"][name]
+    if kept is None:
+        return Cell("-" if promised is None else f"- of {_percent(promised)}")
+    if promised is None:
+        return Cell(_percent(kept))
+    return Cell(f"{_percent(kept)} of {_percent(promised)}", "green" if kept >= promised else "red")
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio * 100:.5g}%"
+
+
+def _facts(*facts: tuple[str, str | None]) -> Iterator[str]:
+    known: Sequence[tuple[str, str]] = [(name, text) for name, text in facts if text]
+    width = max(len(name) for name, _ in known)
+    for name, text in known:
+        yield f"  {name:{width}}  {clean(text)}"
