@@ -143,6 +143,7 @@ class _Files:
         self.digest.update(text.encode("utf-8", "surrogatepass"))
         document, errors = read(text, name)
         self.report.errors += errors
+        self.report.veil(error.mark for error in errors)
         if document is not None:
             document.folder = folder
             self.documents.append(document)

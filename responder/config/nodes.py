@@ -41,8 +41,8 @@ _SAID = {
 class Document:
     """One file: its plain values and where each of them stands."""
 
-    def __init__(self, file: str, text: str, root: Node | None, data: dict[str, Any]) -> None:
-        self.file, self.text, self.data = file, text, data
+    def __init__(self, file: str, root: Node | None, data: dict[str, Any]) -> None:
+        self.file, self.data = file, data
         self.folder = "."
         """What relative paths in the file start from."""
         self._root = root
@@ -63,7 +63,7 @@ class Document:
 
 
 def read(text: str, file: str) -> tuple[Document | None, list[ConfigError]]:
-    """Return the document of a text, or everything that is wrong with its YAML.
+    """Return the document of a text, as far as it can be read, and everything that is wrong with its YAML.
 
     A text of comments only is an empty configuration. Never raises.
     """
@@ -77,12 +77,13 @@ def read(text: str, file: str) -> tuple[Document | None, list[ConfigError]]:
     except yaml.YAMLError as error:
         return None, [ConfigError(Mark(file), f"not YAML: {error}".splitlines()[0])]
     if root is None or (type(root) is ScalarNode and root.tag == _NULL):
-        return Document(file, text, None, {}), []
+        return Document(file, None, {}), []
     plain = _Plain(file, len(text) + MAX_ALIASED)
     data = plain.value(root, 0)
-    if not plain.errors and not isinstance(data, dict):
+    if not isinstance(data, dict) and not plain.errors:
         plain.refuse(root, "a configuration is a mapping of keys such as rules: and services:")
-    return (None if plain.errors else Document(file, text, root, data)), plain.errors
+    readable = isinstance(data, dict) and plain.budget >= 0
+    return (Document(file, root, data) if readable else None), plain.errors
 
 
 def decode(raw: bytes, file: str) -> str:
