@@ -51,11 +51,6 @@ def _number(value: object) -> int:
     return int(value.removeprefix("INC-"))
 
 
-def _given(value: object) -> object:
-    """Leave out what is empty: ``?state=&service=`` asks for everything."""
-    return [entry for entry in value if entry != ""] if isinstance(value, list) else value
-
-
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=_PLAIN, max_length=200)]
 Title: TypeAlias = Annotated[str, StringConstraints(pattern=_PLAIN, max_length=500)]
 Reason: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S", max_length=1000)]
@@ -227,11 +222,11 @@ class NewChange(Form):
 
 # Parameters of lists. One that is empty, as in ``?state=&service=``, is not there.
 
-Some: TypeAlias = BeforeValidator(_given)
+Wanted: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 Newest: TypeAlias = Literal["newest", "all"]
 StateFilter: TypeAlias = Literal[
-    "unresolved", "open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"
+    "", "unresolved", "open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"
 ]
 
 
@@ -250,10 +245,10 @@ class NumberedPage(Form):
 class Filters(Form):
     """Which incidents; values of one parameter are alternatives, parameters narrow each other."""
 
-    state: Annotated[list[StateFilter], Some] = []
-    service: Annotated[list[Name], Some] = []
-    priority: Annotated[list[Priority], Some] = []
-    rule: Annotated[list[Name], Some] = []
+    state: list[StateFilter] = []
+    service: list[Wanted] = []
+    priority: list[Literal[""] | Priority] = []
+    rule: list[Wanted] = []
     problem: Annotated[str, StringConstraints(pattern=rf"^((PRB-)?{_ID})?$")] = ""
     flag: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]*$", max_length=200)] = ""
     q: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=200)] = ""
@@ -262,12 +257,12 @@ class Filters(Form):
 
     def where(self) -> dict[str, Any]:
         """Return the filters as :meth:`responder.store.reader.Reader.incidents` takes them."""
-        states = {*self.state, *UNRESOLVED} - {"unresolved"} if "unresolved" in self.state else self.state
+        states = {*self.state, *(UNRESOLVED if "unresolved" in self.state else ())} - {"", "unresolved"}
         return {
             "state": sorted(states),
-            "service": self.service,
-            "priority": self.priority,
-            "rule": self.rule,
+            "service": [name for name in self.service if name],
+            "priority": [name for name in self.priority if name],
+            "rule": [name for name in self.rule if name],
             "problem": int(self.problem.removeprefix("PRB-")) if self.problem else None,
             "flag": self.flag,
             "q": self.q,
