@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import uvicorn
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from responder import __version__, metrics, plugins
 from responder.clock import Clock, SystemClock
@@ -26,8 +27,9 @@ from responder.core.incident import Incident
 from responder.core.instant import format_span
 from responder.core.rule import AbsenceWhen
 from responder.core.signal import DAY, HOUR, MINUTE, SECOND, Instant
+from responder.dispatch import Dispatcher
 from responder.handlers import commands, handle, ticks, upkeep
-from responder.house import Source, book_of, build_sources
+from responder.house import Source, book_of, build_channels, build_sources
 from responder.intake import Intake, Item, Unavailable
 from responder.poller import Poller
 from responder.ports import Context, Webhook
@@ -64,6 +66,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._blocking = ThreadPoolExecutor(4, thread_name_prefix="blocking")
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
         self._pool: plugins.HttpPool | None = None
         self.sources: dict[str, Source] = {}
@@ -85,12 +88,14 @@ class Daemon:
         self.reader = Reader(open_engine(url, self.settings.storage.schema, read_only=True))
         self.resident = Resident(self.reader, self.due_of, compile_regex)
         self.resident.rebuild(self.started_at)
+        self.book.topology.remember(self.resident.edges)
         self._alive_at = self.reader.alive_at()
         self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
         self.writer.lead(self.started_at)
         self.intake = Intake(
             self.resident, self.writer, self.decide, self.clock, committed=self._committed, due_of=self.due_of
         )
+        self.dispatcher = Dispatcher(self.resident.lanes, self.submit, self.clock)
 
     def due_of(self, row: Incident) -> Instant | None:
         """Return when time changes an incident next."""
@@ -112,7 +117,9 @@ class Daemon:
         commands.loaded(item.loaded, desk, self.book, now, True)
 
     def _committed(self, desk: Desk, events: Sequence[Event]) -> None:
-        """Tell the log what became true."""
+        """Tell the dispatcher of messages, and the log what became true."""
+        if self.resident.lanes.stirred and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.dispatcher.look)
         if not log.isEnabledFor(logging.INFO):
             return
         for event in events:
@@ -132,6 +139,7 @@ class Daemon:
         sys.setswitchinterval(0.0005)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(self._readers)
+        self._loop = loop
         self.intake.start(loop)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -139,6 +147,7 @@ class Daemon:
         self._background: set[asyncio.Task[Any]] = set()
         self._pool = plugins.http_pool()
         self.sources = build_sources(self.settings, self._pool, self.run_blocking)
+        self.dispatcher.replace(build_channels(self.settings, self._pool))
         await self._begin()
         app = App(self)
         server = _Server(
@@ -172,6 +181,7 @@ class Daemon:
         gone = self._gone(self.book)
         await self.intake.submit(self._loaded(self.settings.digest, gone, self.book))
         self._start_polls()
+        self.dispatcher.look()
 
     def _start_polls(self) -> None:
         polled = [entry for source in self.sources.values() for entry in source.polled(self.book)]
@@ -206,6 +216,7 @@ class Daemon:
         server.should_exit = True
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait_for(serving, DRAIN + 5)
+        await self.dispatcher.stop()
         await self.intake.stop()
         await self._close_sources()
         if self._pool is not None:
@@ -237,6 +248,8 @@ class Daemon:
                 log.warning("the clock jumped by %.0f s", jump)
                 if self._poller is not None:
                     self._poller.restart()
+            self.dispatcher.look()
+            self.dispatcher.count()
             try:
                 await self._apply_due(now)
             except Unavailable:
@@ -302,8 +315,15 @@ class Daemon:
         return await self.intake.submit(item)
 
     async def read(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a read in the pool of readers."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, function, *args)
+        """Run a read in the pool of readers.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, function, *args)
+        except DBAPIError as error:
+            raise Unavailable(f"the store can't be read: {error.orig}") from error
 
     async def run_blocking(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run something slow that is no read: SMTP, apprise."""
@@ -323,6 +343,7 @@ class Daemon:
         settings: Settings = loaded.settings
         book = book_of(settings, self.tally)
         sources = build_sources(settings, self._pool, self.run_blocking)
+        channels = build_channels(settings, self._pool)
         item = upkeep.Replace(book, self._loaded(settings.digest, self._gone(book), book))
         try:
             await self.intake.submit(item)
@@ -332,6 +353,7 @@ class Daemon:
             await self._poller.stop()
         await self._close_sources()
         self.settings, self.sources = settings, sources
+        self.dispatcher.replace(channels)
         self.resident.reindex()
         self._start_polls()
         metrics.CONFIG_SUCCESSFUL.set(1)
@@ -366,7 +388,7 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     try:
         daemon = Daemon(settings, load)
     except StorageError as error:
-        print(f"responder: {error}", file=sys.stderr)
+        sys.stderr.write(f"responder: {error}\n")
         return 1
     where = f"http://{settings.listen.host}:{settings.listen.port}"
     log.info(

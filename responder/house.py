@@ -6,8 +6,10 @@ from typing import Any
 from responder import plugins
 from responder.config.settings import Settings
 from responder.core.book import Book, FailurePromise, Tally
+from responder.core.catalogue import ChannelSpec
+from responder.dispatch import threads
 from responder.poller import Polled
-from responder.ports import AlertSource, Context, MetricSource, PolledSettings, Webhook
+from responder.ports import AlertSource, Channel, ChannelSettings, Context, MetricSource, PolledSettings, Webhook
 
 
 def book_of(settings: Settings, tally: Tally | None = None) -> Book:
@@ -32,8 +34,14 @@ def book_of(settings: Settings, tally: Tally | None = None) -> Book:
         topology=settings.topology,
         on_failure=on_failure,
         polled=polled,
+        channels=[_spec(name, channel) for name, channel in settings.channels.items()],
+        external_url=settings.external_url,
         tally=tally,
     )
+
+
+def _spec(name: str, channel: Any) -> ChannelSpec:
+    return ChannelSpec(name, channel.bundle, channel.rate.count, channel.rate.within, channel.repeat)
 
 
 class Source:
@@ -41,7 +49,7 @@ class Source:
 
     def __init__(self, name: str, settings: Any, adapter: Any) -> None:
         self.name, self.kind = name, settings.kind
-        self._settings, self._adapter = settings, adapter
+        self.settings, self._adapter = settings, adapter
 
     @property
     def webhook(self) -> Webhook | None:
@@ -55,7 +63,7 @@ class Source:
                 if query.source == self.name:
                     yield Polled(self.name, self._adapter, query.every, query)
         elif isinstance(self._adapter, AlertSource):
-            yield Polled(self.name, self._adapter, self._settings.every)
+            yield Polled(self.name, self._adapter, self.settings.every)
 
     @property
     def adapter(self) -> Any:
@@ -82,4 +90,20 @@ def build_sources(
             found[name] = Source(name, source, plugins.build(source, Context(name, pool, run_blocking)))
         except ValueError as error:
             raise ValueError(f'source "{name}": {error}') from error
+    return found
+
+
+def build_channels(settings: Settings, pool: Any) -> dict[str, Channel]:
+    """Return the channels of a configuration by name.
+
+    Raises:
+        ValueError: One can't be made to work; says which.
+    """
+    found: dict[str, Channel] = {}
+    for name, channel in settings.channels.items():
+        assert isinstance(channel, ChannelSettings)
+        try:
+            found[name] = plugins.build(channel, Context(name, pool, threads(name)))
+        except ValueError as error:
+            raise ValueError(f'channel "{name}": {error}') from error
     return found

@@ -188,7 +188,7 @@ class Intake:
         target = Desk(desk) if isolated else desk
         try:
             result = self._decide(item, target, now, careful)
-        except Exception as error:  # noqa: BLE001 whatever it is, it stays with this item
+        except Exception as error:
             if not isolated:
                 raise _Unexpected from error
             if not getattr(error, "expected", False):

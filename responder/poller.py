@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-
 from typing import Final
 from zlib import crc32
 

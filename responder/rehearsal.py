@@ -11,19 +11,22 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from responder.config.regexes import compile_regex
-from responder.core import lifecycle
+from responder.core import lifecycle, problems
+from responder.core.alert import Alert
 from responder.core.book import Book
-from responder.core.desk import Desk, StateKey
+from responder.core.desk import Desk, ProblemRow, StateKey
 from responder.core.event import Event
 from responder.core.incident import Incident
+from responder.core.outbox import Message
 from responder.core.rule import AbsenceWhen
 from responder.core.signal import Instant
-from responder.handlers import commands, handle, ticks
+from responder.dispatch import AT_ONCE, report
+from responder.handlers import commands, deliveries, handle, ticks
+from responder.ports import Permanent, Transient
 from responder.resident import Resident
 from responder.store.reader import Reader
 from responder.store.schema import metadata
 from responder.store.transaction import Writer
-
 
 PAGE = 500
 UNWRITTEN = 500
@@ -52,6 +55,14 @@ class _Memory(Resident):
         self._flush()
         return super().former_incident(id)
 
+    def firing_of(self, incident: int) -> list[Alert]:
+        self._flush()
+        return super().firing_of(incident)
+
+    def newest_of(self, incident: int, limit: int) -> list[Alert]:
+        self._flush()
+        return super().newest_of(incident, limit)
+
     def delivered_before(self, source: str, dedup: str) -> Instant | None:
         self._flush()
         return super().delivered_before(source, dedup)
@@ -61,10 +72,14 @@ class Rehearsal:
     """One rule book and one store in memory; the caller moves the clock."""
 
     def __init__(
-        self, book: Book, start: Instant, on_event: Callable[[Event], None] | None = None, file: Path | None = None
-    ) -> None:
-        """Begin at *start* with an empty store in memory or, for long histories, in a file of no durability."""
-        self.book, self.now = book, start
+        self, book: Book, start: Instant, on_event: Callable[[Event], None] | None = None, file: Path | None = None,
+        deliver: Callable[[Message], Transient | Permanent | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Begin at *start* with an empty store in memory or, for long histories, in a file of no durability.
+
+        *deliver* makes an attempt and returns what went wrong; without it no messages are written.
+        """
+        self.book, self.now, self._deliver = book, start, deliver
         self._on_event = on_event
         url = "sqlite://" if file is None else f"sqlite:///{file}"
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
@@ -90,8 +105,23 @@ class Rehearsal:
 
     def take(self, item: Any) -> Any:
         """Handle one item now, as the daemon would; its errors come through."""
+        result = self._take(item)
+        if self._deliver is not None:
+            self._dispatch(self._deliver)
+        return result
+
+    def _dispatch(self, deliver: Callable[[Message], Transient | Permanent | None]) -> None:
+        """Let what is due leave; an attempt takes no time."""
+        lanes = self.resident.lanes
+        while (channel := lanes.next_channel(self.book, self.now)) is not None:
+            for message in self._take(deliveries.Claim(channel, AT_ONCE)).messages:
+                self._take(report(message, deliver(message)))
+
+    def _take(self, item: Any) -> Any:
         desk = Desk(self.resident)
         result = handle(item, desk, self.book, self.now, self.resident, self._away)
+        if self._deliver is None:
+            desk.outbox.changed.clear()
         desk.dues = {row.id: self._due_of(row) for row in desk.stored_incidents()}
         self.resident.apply(desk)
         self._unwritten.merge(desk)
@@ -109,7 +139,7 @@ class Rehearsal:
 
     def advance(self, to: Instant) -> None:
         """Let time pass until *to*: everything due on the way happens at its instant."""
-        while (due := self.resident.next_due()) is not None and due <= to:
+        while (due := self._next_due()) is not None and due <= to:
             self.now = max(self.now, due)
             self.take(ticks.Tick(self.now))
         self.now = max(self.now, to)
@@ -126,6 +156,23 @@ class Rehearsal:
         while page := reader.incidents_above(above, PAGE):
             above = page[-1].id
             yield from (self.resident.incidents.get(row.id, row) for row in page)
+
+    def _next_due(self) -> Instant | None:
+        dues = (self.resident.next_due(), self.resident.lanes.next_due(self.book))
+        return min((due for due in dues if due is not None), default=None)
+
+    def problems(self) -> Iterator[ProblemRow]:
+        """Yield every problem that has incidents, oldest first, with its causes ranked."""
+        for number in [number for number, row in self.resident.problems.items() if row.due is not None]:
+            desk = Desk(self.resident)
+            problems.rank_again(desk, self.book, number, self.now)
+            self.resident.apply(desk)
+            self._unwritten.merge(desk)
+        reader = self.reader
+        for number in range(1, self.resident.head.next_problem):
+            row = reader.problem(number)
+            if row is not None and row.incidents:
+                yield row
 
     def _due_of(self, row: Incident) -> Instant | None:
         return lifecycle.next_due(self.book, row)

@@ -103,8 +103,13 @@ def result(rehearsal: Rehearsal, start: Instant, end: Instant, signals: int) -> 
         shown = views.incident(row, occurrences, len(occurrences), book.terms(row.service), end)
         yield (b"," if incidents else b"") + encode(shown)
         alerts, incidents = alerts + len(occurrences), incidents + 1
-    counts = {"signals": signals, "alerts": alerts, "incidents": incidents, "problems": 0}
-    yield b'],"problems":[],"counts":%b}\n' % encode(counts)
+    yield b'],"problems":['
+    problems = 0
+    for found in rehearsal.problems():
+        yield (b"," if problems else b"") + encode(views.problem(found))
+        problems += 1
+    counts = {"signals": signals, "alerts": alerts, "incidents": incidents, "problems": problems}
+    yield b'],"counts":%b}\n' % encode(counts)
 
 
 def _lines(path: Path) -> Iterator[tuple[Instant, bytes]]:

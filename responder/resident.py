@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from responder.core.alert import Alert
+from responder.core.board import Board
 from responder.core.conditions.state import State
-from responder.core.desk import Change, Desk, FactKey, Head, KeyState, SourceState, StateKey
+from responder.core.desk import Change, Desk, FactKey, Head, KeyState, ProblemRow, SourceState, StateKey
 from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.matcher import CompileRegex
 from responder.core.outbox import Lanes, Message
+from responder.core.problem import KnownError
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
+from responder.core.topology import Edge
 from responder.store.reader import Reader
 
 REMEMBERED = HOUR
@@ -31,7 +34,7 @@ SENT_REMEMBERED = 200
 NEVER = 1 << 62
 
 Subject = tuple[str, int] | tuple[str, str, int]
-"""("alert", fp), ("incident", id), ("key", rule, key hash)."""
+"""("alert", fp), ("incident", id), ("problem", id), ("key", rule, key hash)."""
 
 
 class Resident:
@@ -51,6 +54,10 @@ class Resident:
         self.changes: dict[int, Change] = {}
         self.outbox: dict[int, Message] = {}
         self.facts: dict[FactKey, float] = {}
+        self.problems: dict[int, ProblemRow] = {}
+        self.board = Board()
+        self.edges: list[Edge] = []
+        """Edges that labels showed, as the store knew them at the start."""
         self.lanes = Lanes()
         self.head = Head()
         self.silencing = Silences((), compile_regex)
@@ -75,7 +82,8 @@ class Resident:
             for joined in alert.joined:
                 key = (joined.rule, joined.key_hash)
                 row = self.states.get(key)
-                if row is not None and row.incident == joined.incident:
+                counts_firing = row is not None and row.state.phase == "open" and row.state.data is None
+                if counts_firing and row is not None and row.incident == joined.incident:
                     keys_firing[key] = keys_firing.get(key, 0) + 1
                 if joined.incident is not None:
                     firing[joined.incident] = firing.get(joined.incident, 0) + 1
@@ -93,6 +101,9 @@ class Resident:
         self.outbox = {row.id: row for row in reader.waiting_messages()}
         self.lanes.rebuild(self.outbox.values(), reader.sent_messages(SENT_REMEMBERED))
         self.facts = reader.facts()
+        self.problems = {row.problem.id: row for row in reader.living_problems()}
+        remembered, self.edges = reader.board()
+        self.board.apply(remembered)
         self.silencing = Silences(self.silences.values(), self._compile_regex)
         self.reindex()
         gc.collect()
@@ -113,6 +124,9 @@ class Resident:
             due = self._due_of(incident)
             if due is not None:
                 self._waiting.append((due, ("incident", incident.id)))
+        for problem in self.problems.values():
+            if problem.due is not None:
+                self._waiting.append((problem.due, ("problem", problem.problem.id)))
         heapq.heapify(self._waiting)
 
     def apply(self, desk: Desk) -> None:
@@ -147,6 +161,15 @@ class Resident:
                 self._rests[id] = due if due is not None else NEVER
                 if due is not None:
                     heapq.heappush(self._waiting, (due, ("incident", id)))
+        if desk.board_rows is not None:
+            self.board.apply(desk.board_rows)
+        for number, problem in desk.problems.changed.items():
+            if problem is None or problem.problem.closed_at is not None:
+                self.problems.pop(number, None)
+                continue
+            self.problems[number] = problem
+            if problem.due is not None:
+                heapq.heappush(self._waiting, (problem.due, ("problem", number)))
         for name, source in desk.sources.changed.items():
             if source is not None:
                 self.sources[name] = source
@@ -230,6 +253,10 @@ class Resident:
     def rests_until(self, incident: int) -> Instant | None:
         """Return until when time can't change an incident; none if that is not known."""
         return self._rests.get(incident)
+
+    def known_errors(self) -> Iterable[KnownError]:
+        """Return the known errors that new incidents are compared with."""
+        return [row.error for row in self.problems.values() if row.error is not None]
 
     def last_incident(self, rule: str, key_hash: int) -> int | None:
         """Return the newest incident that the key ever had."""

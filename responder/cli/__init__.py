@@ -232,12 +232,11 @@ def _load(files: list[Path], *, strict: bool, listen: str | None = None) -> "Loa
     from responder.config.loader import defaults, load
 
     now = SystemClock().now()
-    loaded = (
+    return (
         load(files, kinds=_kinds(), env=os.environ, strict_secrets=strict, now=now, listen=listen)
         if files
         else defaults(kinds=_kinds(), now=now, listen=listen)
     )
-    return loaded
 
 
 def _storage(config: Path | None) -> tuple[str, str | None]:

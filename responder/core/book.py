@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from responder.core import stages
+from responder.core import catalogue, stages
+from responder.core.board import Depends, Group, Recur, Spec
 from responder.core.calendar import Calendar, compile_calendar
 from responder.core.catalogue import (
     CalendarSpec,
@@ -22,12 +23,14 @@ from responder.core.catalogue import (
     Team,
     TopologySpec,
 )
+from responder.core.causes import Weights
 from responder.core.clocks import Terms
 from responder.core.maintenance import Window, window_of
 from responder.core.match import Index
 from responder.core.rule import AbsenceWhen, EventWhen, MetricWhen, Rule, members
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
 from responder.core.sla import Sla
+from responder.core.topology import Topology
 
 UNCATALOGUED: Final = "uncatalogued"
 DEFAULT_TEAM: Final = Team("default", lead="default")
@@ -110,7 +113,9 @@ class Book:
         self.polled = frozenset(polled)
         self.channels = {channel.name: channel for channel in channels}
         self.external_url = external_url
-        self.problems, self.topology = tuple(problems), topology or TopologySpec()
+        self.specs = tuple(_spec(entry) for entry in problems)
+        self.weights = Weights()
+        self.topology = _topology(topology or TopologySpec(), self.services)
         self.tally = tally or Tally()
         self.windows: list[Window] = [window_of(entry) for entry in maintenance]
         self.calendars = {c.name: _compiled(c) for c in (DEFAULT_CALENDAR, *calendars)}
@@ -196,6 +201,7 @@ class Book:
 
     def evaluated(self, rule: str) -> None:
         self.tally.evaluations[rule] += 1
+        self.tally.last_error.pop(rule, None)
 
     def failed(self, rule: str, why: str) -> None:
         self.tally.failures[rule] += 1
@@ -203,6 +209,23 @@ class Book:
 
     def unmatched(self, source: str) -> None:
         self.tally.unmatched[source] += 1
+
+
+def _spec(entry: ProblemSpec) -> Spec:
+    how: Group | Depends | Recur
+    match entry.how:
+        case catalogue.Group(same=same, at_least=at_least, within=within):
+            how = Group(same, at_least, within)
+        case catalogue.Depends(within=within, same=same, hold_notifications=hold):
+            how = Depends(within, same, hold)
+        case catalogue.Recur(same=same, at_least=at_least, within=within):
+            how = Recur(same, at_least, within)
+    return Spec(entry.id, entry.owner, how, entry.due)
+
+
+def _topology(spec: TopologySpec, services: Mapping[str, Service]) -> Topology:
+    depends_on = {name: service.depends_on for name, service in services.items()}
+    return Topology(depends_on, spec.edges, spec.from_labels, spec.scope)
 
 
 def _compiled(spec: CalendarSpec) -> Calendar:

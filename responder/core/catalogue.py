@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct, field
 
 from responder.core.rule import Match
-from responder.core.signal import DAY, Instant, Span
+from responder.core.signal import DAY, MINUTE, SECOND, Instant, Span
 
 PRIORITIES: Final = ("P1", "P2", "P3", "P4", "P5")
 Occasion: TypeAlias = Literal["opened", "stage", "warned", "breached", "resolved"]
@@ -36,6 +36,19 @@ class Service(Struct, frozen=True):
     flow: str | None = None
     """None: :data:`DEFAULT_FLOW`."""
     description: str = ""
+
+
+class ChannelSpec(Struct, frozen=True):
+    """How much a channel takes; its address and secrets are none of the core's business."""
+
+    name: str
+    bundle: Span = 30 * SECOND
+    """The first message leaves at once, what comes so soon after it leaves as one."""
+    rate: int = 20
+    """At most so many messages in ``per``."""
+    per: Span = MINUTE
+    repeat: Span | None = None
+    """While an incident is open and nobody acknowledged it."""
 
 
 class ChannelRef(Struct, frozen=True):

@@ -13,12 +13,16 @@ from msgspec import Struct
 
 from responder.core import incident as incidents
 from responder.core.alert import Alert
+from responder.core.board import Board
+from responder.core.board import Rows as BoardRows
 from responder.core.conditions.state import State
 from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.outbox import Message
+from responder.core.problem import KnownError, Problem
 from responder.core.signal import Instant
 from responder.core.silence import Silence
+from responder.core.topology import Edge
 
 K = TypeVar("K")
 K_contra = TypeVar("K_contra", contravariant=True)
@@ -66,6 +70,18 @@ class KeyState(Struct, frozen=True):
     incident: int | None = None
     fed_by: tuple[tuple[str, int], ...] = ()
     """The (rule, key hash) whose edges fed this key lately; ``absorbs`` asks."""
+
+
+class ProblemRow(Struct, frozen=True):
+    """A problem with its incidents."""
+
+    problem: Problem
+    incidents: tuple[int, ...] = ()
+    """In the order in which they were linked."""
+    due: Instant | None = None
+    """When its causes are ranked again; none: its evidence has not changed."""
+    error: KnownError | None = None
+    """What new incidents are compared with, while it is a known error."""
 
 
 class SourceState(Struct, frozen=True):
@@ -121,7 +137,12 @@ class Base(Protocol):
     @property
     def outbox(self) -> Rows[int, Message]: ...
     @property
+    def problems(self) -> Rows[int, ProblemRow]: ...
+    @property
+    def board(self) -> Board: ...
+    @property
     def head(self) -> Head: ...
+    def known_errors(self) -> Iterable[KnownError]: ...
     def keys_of(self, rule: str) -> Iterable[int]: ...
     def last_incident(self, rule: str, key_hash: int) -> int | None: ...
     def delivered_before(self, source: str, dedup: str) -> Instant | None: ...
@@ -143,6 +164,10 @@ class Desk:
         self.sources: Layer[str, SourceState] = Layer(base.sources)
         self.changes: Layer[int, Change] = Layer(base.changes)
         self.outbox: Layer[int, Message] = Layer(base.outbox)
+        self.problems: Layer[int, ProblemRow] = Layer(base.problems)
+        self._board: Board | None = None
+        self.edges: tuple[Edge, ...] = ()
+        """Edges that alerts showed, to be stored."""
         self.head = msgspec.structs.replace(base.head)
         self.events: list[Event] = []
         self.links: list[tuple[int, int]] = []
@@ -155,6 +180,28 @@ class Desk:
         self.deduped: dict[tuple[str, str], Instant] = {}
         self.dues: dict[int, Instant | None] = {}
         """When time changes each incident to store next; filled before the commit."""
+
+    @property
+    def board(self) -> Board:
+        """Return what correlation remembers, with this desk's changes over it."""
+        if self._board is None:
+            self._board = Board(self._base.board)
+        return self._board
+
+    @property
+    def board_rows(self) -> BoardRows | None:
+        """Return what correlation changed, if anything."""
+        return self._board.rows if self._board is not None else None
+
+    def known_errors(self) -> list[KnownError]:
+        """Return the known errors that new incidents are compared with."""
+        found = {error.problem: error for error in self._base.known_errors()}
+        for id, row in self.problems.changed.items():
+            if row is not None and row.error is not None:
+                found[id] = row.error
+            else:
+                found.pop(id, None)
+        return [*found.values()]
 
     def keys_of(self, rule: str) -> set[int]:
         """Return the key hashes of which the rule has a state."""
@@ -240,8 +287,11 @@ class Desk:
         """Take over what an item decided over this desk."""
         written = item.incidents.changed.keys() - item.counted
         self.counted = (self.counted - written) | (item.counted - self.incidents.changed.keys())
-        for name in ("alerts", "states", "incidents", "silences", "sources", "changes", "outbox"):
+        for name in ("alerts", "states", "incidents", "silences", "sources", "changes", "outbox", "problems"):
             getattr(self, name).changed.update(getattr(item, name).changed)
+        if item._board is not None:
+            self.board.apply(item._board.rows)
+        self.edges += item.edges
         self.head = item.head
         self.events += item.events
         self.links += item.links

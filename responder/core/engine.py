@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from responder.core import keys, lifecycle
+from responder.core import keys, lifecycle, problems
 from responder.core.alert import Alert, Ended, Joined, observe
 from responder.core.book import Book
 from responder.core.conditions import FORGET_AFTER, step
@@ -20,7 +20,7 @@ from responder.core.desk import Desk, KeyState
 from responder.core.event import Actor
 from responder.core.incident import Incident
 from responder.core.match import Hit, canonical, key_for
-from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, MetricWhen, Rule, TemplateError
+from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, Rule, TemplateError
 from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, fingerprint
 
 Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
@@ -145,6 +145,12 @@ def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> i
         row = msgspec.structs.replace(row, state=State(), incident=None)
         desk.states.put((rule.id, hit.key_hash), row)
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
+    joining = _joining(book, rule, cause, told.at) if isinstance(rule.when, EventWhen) else None
+    known, parted = incident is not None and incident.taking, False
+    if joining is not None and known and incident is not None and row is not None:
+        parted = problems.before_joining(desk, book, joining, incident)
+        if parted:
+            row = msgspec.structs.replace(row, state=State(), incident=None)
     if row is None:
         row = KeyState(rule.id, hit.key_hash, hit.key, State(), rule.digest, told.at)
     _advance(desk, book, rule, row, told, cause)
@@ -154,8 +160,21 @@ def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> i
     incident = desk.incidents.get(after.incident)
     if incident is None or not incident.taking:
         return None
+    if joining is not None and parted:
+        problems.after_parting(desk, book, joining, incident)
+    elif joining is not None and not known:
+        problems.after_opening(desk, book, joining, incident)
+    incident = desk.incidents.get(incident.id) or incident
     _join(desk, book, rule, incident, alert, told.momentary)
     return incident.id
+
+
+def _joining(book: Book, rule: Rule, cause: Cause, at: Instant) -> problems.Joining | None:
+    """Return what correlation is told of, if there is anything to correlate."""
+    if not book.specs or rule.incident is None or rule.mode == "observe":
+        return None
+    words = cause.annotations.get("summary", "") or cause.annotations.get("description", "")
+    return problems.Joining(rule, cause.labels, words[:200], at)
 
 
 def _too_old(rule: Rule, incident: Incident, at: Instant) -> bool:
@@ -297,7 +316,7 @@ def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, caus
     """Step a condition and act on its edges; touching a key first applies what was due on it."""
     turn = step(rule.when, row.state, told)
     if turn.state is not row.state:
-        seen = row.seen_at if isinstance(told, Due) or isinstance(told, Sampled) and not told.values else told.at
+        seen = row.seen_at if isinstance(told, Due) or (isinstance(told, Sampled) and not told.values) else told.at
         row = msgspec.structs.replace(row, state=turn.state, seen_at=max(row.seen_at, seen))
         desk.states.put((rule.id, row.key_hash), row)
     for edge in turn.edges:
@@ -314,6 +333,7 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
     if edge.opens:
         book.matched(rule.id, edge.at)
         if rule.incident is not None and rule.mode == "notify":
+            fresh = incident is None or not incident.taking
             if incident is not None and incident.taking:
                 incident = lifecycle.condition_returned(desk, book, incident, edge.at, actor)
             else:
@@ -321,11 +341,25 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
                 row = msgspec.structs.replace(row, incident=incident.id)
                 desk.states.put((rule.id, row.key_hash), row)
             _absorb(desk, book, rule, row, incident, edge.at)
+            _correlate(desk, book, rule, incident, fresh, cause, edge.at)
         elif rule.incident is not None:
             book.would_open(rule.id, edge.at)
     elif incident is not None:
         incident = lifecycle.condition_cleared(desk, book, incident, edge.at, actor, edge.expired)
     _feed(desk, book, rule, row, incident, edge)
+
+
+def _correlate(
+    desk: Desk, book: Book, rule: Rule, incident: Incident, fresh: bool, cause: Cause, at: Instant
+) -> None:
+    """Consider the open edge of a rule that is not ``event``; alerts are considered one by one as they join."""
+    joining = None if isinstance(rule.when, EventWhen) else _joining(book, rule, cause, at)
+    if joining is None:
+        return
+    if fresh:
+        problems.after_opening(desk, book, joining, incident)
+    else:
+        problems.before_joining(desk, book, joining, incident, part=False)
 
 
 def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident | None, edge: Edge) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from responder.core.event import Event
 from responder.core.clocks import wind
+from responder.core.event import Event
 from responder.core.signal import MINUTE, Instant, Span
 from responder.core.sla import ClockInputs
 
@@ -177,7 +177,8 @@ def apply(row: Incident | None, event: Event) -> Incident:
         case "unmerged":
             changed["parent"] = None
         case "linked":
-            changed["problem"] = data["problem"]
+            if data.get("shown", True):
+                changed["problem"] = data["problem"]
         case "unlinked":
             changed["problem"] = None
         case "change_linked":

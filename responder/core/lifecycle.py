@@ -25,13 +25,23 @@ CANCEL_REASONS: Final = ("false_positive", "duplicate", "exercise")
 class Refused(Exception):
     """The command does not fit the state of the incident; *allowed* is what does."""
 
+    expected = True
+
     def __init__(self, message: str, allowed: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.allowed = allowed
 
 
+class NotThere(Exception):
+    """There is no such thing."""
+
+    expected = True
+
+
 class Invalid(Exception):
     """The command lacks something or names what is not there."""
+
+    expected = True
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
@@ -212,7 +222,7 @@ def cancel(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: I
         raise Invalid(f"reason is one of {', '.join(CANCEL_REASONS)}", "reason")
     data = _given(args, "reason", "note") | {"verdict": clocks.verdict(book, row, at)}
     row = _record(desk, book, row.id, "cancelled", at, actor, data)
-    desk.count("incidents_cancelled_total", facts.of(book, row, "service") + (("reason", row.cancel_reason),))
+    desk.count("incidents_cancelled_total", (*facts.of(book, row, "service"), ("reason", row.cancel_reason)))
     clocks.settle(desk, book, row, exempt=True)
     return row
 
@@ -230,8 +240,7 @@ def set_priority(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any],
     if priority == row.priority and row.by_person:
         return row
     data = {"priority": priority, "from": row.priority} | given
-    row = _record(desk, book, row.id, "priority_changed", at, actor, data)
-    return row
+    return _record(desk, book, row.id, "priority_changed", at, actor, data)
 
 
 def exempt(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:

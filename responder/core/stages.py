@@ -127,8 +127,7 @@ def _overdue(desk: "Desk", book: "Book", row: "Incident", at: Instant, now: Inst
     assert stage.due_at is not None
     desk.count("incident_stages_overdue_total", (*facts.of(book, row, "service"), ("stage", stage.name)))
     data = {"stage": stage.name, "owner": stage.owner}
-    row = plan.record(desk, book, row, Event(stage.due_at, "stage_overdue", "incident", row.id, TIMER, data))
-    return row
+    return plan.record(desk, book, row, Event(stage.due_at, "stage_overdue", "incident", row.id, TIMER, data))
 
 
 def count_end(desk: "Desk", row: "Incident", at: Instant) -> None:

@@ -77,7 +77,7 @@ def pushed(item: Pushed, desk: Desk, book: Book, now: Instant, careful: bool) ->
         own = Desk(desk)
         try:
             results.append(engine.take_signal(own, book, signal, now))
-        except Exception:  # noqa: BLE001 logged, answered as rejected, and its neighbours go on
+        except Exception:
             log.exception("a signal could not be decided", extra={"source": signal.source, "fingerprint": signal.fp})
             results.append("rejected")
         else:
@@ -106,7 +106,7 @@ def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, care
         own = Desk(desk)
         try:
             engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source)
-        except Exception as error:  # noqa: BLE001 a rule that fails harms only itself
+        except Exception as error:
             log.exception("a rule could not be evaluated", extra={"rule": rule.id})
             book.failed(rule.id, repr(error))
         else:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from responder.core import engine, lifecycle
+from responder.core import engine, lifecycle, problems
 from responder.core.book import PATIENCE, Book
 from responder.core.desk import Desk
 from responder.core.rule import AbsenceWhen
 from responder.core.signal import Instant
 from responder.resident import Resident, Subject
-
 
 SLICE = 500
 
@@ -56,6 +55,9 @@ def _apply(subject: Subject, desk: Desk, book: Book, now: Instant, away: Away) -
         row = desk.incidents.get(int(subject[1]))
         if row is not None:
             lifecycle.pass_time(desk, book, row, now)
+        return None
+    if subject[0] == "problem":
+        problems.rank_again(desk, book, int(subject[1]), now)
         return None
     if len(subject) == 3:
         return _key(str(subject[1]), subject[2], desk, book, now, away)

@@ -7,12 +7,14 @@ import msgspec
 from sqlalchemy import Connection, Engine, func, select
 
 from responder.core.alert import Alert
-from responder.core.desk import Change, Head, KeyState, SourceState
+from responder.core.board import Rows as BoardRows
+from responder.core.desk import Change, Head, KeyState, ProblemRow, SourceState
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.outbox import Message
 from responder.core.signal import Instant
 from responder.core.silence import Silence
+from responder.core.topology import Edge
 from responder.store import rows, schema
 
 PAGE = 1000
@@ -20,6 +22,7 @@ _silence = rows.decoder(Silence)
 _message = rows.decoder(Message)
 _change = rows.decoder(Change)
 _source = rows.decoder(SourceState)
+_problem = rows.decoder(ProblemRow)
 _fact_labels = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
@@ -114,6 +117,39 @@ class Reader:
         query = select(table.c.body).where(table.c.state == "sent").order_by(table.c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_message(body) for (body,) in connection.execute(query)]
+
+    def living_problems(self) -> list[ProblemRow]:
+        """Return the problems that are not closed."""
+        table = schema.problem
+        with self._engine.connect() as connection:
+            found = connection.execute(select(table.c.body).where(table.c.closed_at.is_(None)).order_by(table.c.id))
+            return [_problem(body) for (body,) in found]
+
+    def problem(self, id: int) -> ProblemRow | None:
+        """Return a problem in any state."""
+        table = schema.problem
+        with self._engine.connect() as connection:
+            body = connection.execute(select(table.c.body).where(table.c.id == id)).scalar()
+        return _problem(body) if body is not None else None
+
+    def problems(self, where: Mapping[str, Any], below: int | None, limit: int) -> list[ProblemRow]:
+        """Return problems, newest first, with an id below *below*; *where*: ``state``, ``service``, ``origin``."""
+        table = schema.problem
+        query = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
+        if below is not None:
+            query = query.where(table.c.id < below)
+        for name in ("state", "service", "origin"):
+            if where.get(name):
+                query = query.where(table.c[name].in_(where[name]))
+        with self._engine.connect() as connection:
+            return [_problem(body) for (body,) in connection.execute(query)]
+
+    def board(self) -> tuple[BoardRows, list[Edge]]:
+        """Return what correlation remembered, and the edges that labels showed."""
+        table = schema.board
+        with self._engine.connect() as connection:
+            found = connection.execute(select(table.c.kind, table.c.key, table.c.body))
+            return rows.board_of((row.kind, row.key, row.body) for row in found)
 
     def facts(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         with self._engine.connect() as connection:

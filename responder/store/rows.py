@@ -1,17 +1,21 @@
 """Between structs and rows: what the writer stores and what a start reads back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from responder.core.alert import Alert, Joined
+from responder.core.board import Held, Linked
+from responder.core.board import Rows as BoardRows
+from responder.core.causes import Clue, Memory
 from responder.core.conditions.state import State
-from responder.core.desk import Change, KeyState, SourceState
+from responder.core.desk import Change, KeyState, ProblemRow, SourceState
 from responder.core.incident import Incident
 from responder.core.outbox import Message
 from responder.core.signal import Instant
 from responder.core.silence import Silence
+from responder.core.topology import Edge
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -101,3 +105,51 @@ def source_row(s: SourceState) -> Row:
 def clean(text: str) -> str:
     """Return text that PostgreSQL stores: NUL becomes the sign for it."""
     return text.replace("\0", "\u2400") if "\0" in text else text
+
+
+def problem_row(p: ProblemRow) -> Row:
+    q = p.problem
+    return (q.id, q.origin, q.spec, q.state, q.service, q.opened_at, q.closed_at, p.due, len(p.incidents), text_of(p))
+
+
+def board_rows(changed: BoardRows | None, edges: Iterable[Edge]) -> tuple[list[Row], list[Row]]:
+    """Return what correlation remembers as (rows to write, keys to delete)."""
+    written: list[Row] = [("edge", clean(f"{e.from_node}\t{e.to_node}"), text_of(e)) for e in edges]
+    gone: list[Row] = []
+    if changed is None:
+        return written, gone
+    tables: tuple[tuple[str, Mapping[Any, Any]], ...] = (
+        ("memory", changed.memory), ("held", changed.held),
+        ("linked", {f"{spec}\t{incident}": row for (spec, incident), row in changed.linked.items()}),
+        ("clue", {f"{i}\t{key}": row for i, clues in changed.clues.items() for key, row in clues.items()}),
+    )  # fmt: skip
+    for kind, table in tables:
+        for key, row in table.items():
+            if row is None:
+                gone.append((kind, str(key)))
+            else:
+                written.append((kind, str(key), text_of(row)))
+    return written, gone
+
+
+def board_of(found: Iterable[tuple[str, str, str]]) -> tuple[BoardRows, list[Edge]]:
+    """Return what correlation remembered, and the edges that labels showed."""
+    read, edges = BoardRows(), []
+    for kind, key, body in found:
+        first, _, second = key.partition("\t")
+        match kind:
+            case "memory":
+                read.memory[int(key)] = _memory(body)
+            case "held":
+                read.held[int(key)] = _held(body)
+            case "linked":
+                read.linked[first, int(second)] = _linked(body)
+            case "clue":
+                read.clues.setdefault(int(first), {})[int(second)] = _clue(body)
+            case _:
+                edges.append(_edge(body))
+    return read, edges
+
+
+_memory, _held, _linked = decoder(Memory), decoder(Held), decoder(Linked)
+_clue, _edge = decoder(Clue), decoder(Edge)

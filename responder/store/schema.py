@@ -152,22 +152,24 @@ problem = Table(
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
     Column("origin", String, nullable=False),
-    Column("rule", String, nullable=True),
+    Column("spec", String, nullable=False),
     Column("state", String, nullable=False),
-    Column("service", String, nullable=True),
+    Column("service", String, nullable=False),
     Column("opened_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger, nullable=True),
     Column("due", BigInteger, nullable=True),
-    Column("version", BigInteger, nullable=False),
+    Column("incidents_count", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
 )
 
-memory = Table(
-    "memory",
+board = Table(
+    "board",
     metadata,
-    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("kind", String, primary_key=True),
+    Column("key", String, primary_key=True),
     Column("body", Text, nullable=False),
 )
+"""What correlation remembers: memory, held, linked, clue; and edge, which labels showed."""
 
 outbox = Table(
     "outbox",

@@ -12,10 +12,10 @@ from responder import metrics
 from responder.core.signal import fingerprint_text
 from responder.ports import Parsed, Rejected
 from responder.web import http
-from responder.web.alertmanager import AlertmanagerApi, Unavailable
 from responder.web.alertmanager import PREFIX as ALERTMANAGER
+from responder.web.alertmanager import AlertmanagerApi, Unavailable
 from responder.web.api import build_api
-from responder.web.auth import Guard, Refusal
+from responder.web.auth import ANONYMOUS, Guard, Principal, Refusal
 from responder.web.backend import Backend, Core
 from responder.web.decode import Decoder
 from responder.web.http import Receive, Response, Scope, Send, json_response, problem
@@ -58,7 +58,7 @@ class App:
             return
         except TimeoutError:
             await sender.if_open(problem(408, "Request Timeout", f"not complete within {DEADLINE:g} s"))
-        except Exception:  # noqa: BLE001 the last resort: logged, counted, answered, and the daemon goes on
+        except Exception:
             log.exception("a request could not be answered", extra={"route": route})
             await sender.if_open(problem(500, "Internal Server Error"))
         key = (route, sender.status)
@@ -72,7 +72,7 @@ class App:
         settings = self._core.settings
         if settings.auth is not self._auth:
             self._auth, self._guard = settings.auth, Guard(settings.auth.mode, settings.auth.tokens)
-        principal = self._guard.authorize(scope["headers"], scope["method"], path)
+        principal = ANONYMOUS if self._proves_itself(path) else self._authorize(scope)
         if isinstance(principal, Refusal):
             refusal = problem(principal.status, "Unauthorized" if principal.status == 401 else "Forbidden", principal.detail)
             refusal.headers = ((b"www-authenticate", principal.challenge.encode()),)
@@ -95,6 +95,16 @@ class App:
             async with asyncio.timeout(DEADLINE):
                 response = await self._own(scope, receive)
             await sender.send(response)
+
+    def _authorize(self, scope: Scope) -> Principal | Refusal:
+        return self._guard.authorize(scope["headers"], scope["method"], scope["path"])
+
+    def _proves_itself(self, path: str) -> bool:
+        """Say whether the source behind a path has a secret of its own, which its adapter asks for."""
+        if path == "/v2/enqueue":
+            return any(getattr(s.settings, "routing_key", None) for s in self._core.sources.values())
+        source = self._core.sources.get(path.removeprefix("/webhooks/")) if path.startswith("/webhooks/") else None
+        return source is not None and bool(getattr(source.settings, "token", None) or getattr(source.settings, "hmac", None))
 
     async def _own(self, scope: Scope, receive: Receive) -> Response:
         path, method = scope["path"], scope["method"]

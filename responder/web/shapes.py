@@ -100,6 +100,41 @@ class IncidentShape(TypedDict):
     allowed: list[str]
 
 
+class CauseShape(TypedDict):
+    service: str | None
+    entity: str
+    score: float
+    reason: str
+
+
+class ReviewShape(TypedDict):
+    at: str
+    effective: bool
+    words: str
+
+
+class ProblemShape(TypedDict):
+    """A cause, or potential cause, of incidents."""
+
+    id: str
+    title: str
+    state: str
+    origin: str
+    service: str | None
+    incidents: list[str]
+    probable_causes: list[CauseShape]
+    root_cause: str | None
+    workaround: str | None
+    owner: str
+    opened_at: str
+    due_at: str | None
+    resolved_at: str | None
+    closed_at: str | None
+    merged_into: str | None
+    rule: str | None
+    reviews: list[ReviewShape]
+
+
 class ActorShape(TypedDict):
     kind: Literal["person", "rule", "timer", "source"]
     name: str

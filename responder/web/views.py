@@ -6,7 +6,7 @@ from typing import Any, Final
 from responder.core.alert import Alert
 from responder.core.book import Book
 from responder.core.clocks import Terms
-from responder.core.desk import Change
+from responder.core.desk import Change, ProblemRow
 from responder.core.event import Event
 from responder.core.facts import Labels
 from responder.core.incident import UNRESOLVED, Incident, Stage, name_of
@@ -24,6 +24,7 @@ from responder.web.shapes import (
     EventShape,
     IncidentShape,
     OutcomesShape,
+    ProblemShape,
     RatiosShape,
     RuleShape,
     ServiceShape,
@@ -92,6 +93,33 @@ def incident(row: Incident, alerts: Sequence[Alert], alerts_count: int, terms: T
             "resolution": _clock(row, "resolution", terms, as_of),
         },
         "allowed": list(allowed(row)),
+    }
+
+
+def problem(row: ProblemRow) -> ProblemShape:
+    """Return a problem as ``/api/v1`` shows it."""
+    known = row.problem
+    return {
+        "id": f"PRB-{known.id}",
+        "title": known.title,
+        "state": known.state,
+        "origin": known.origin,
+        "service": known.service or None,
+        "incidents": [name_of(id) for id in row.incidents],
+        "probable_causes": [
+            {"service": cause.service or None, "entity": cause.entity, "score": cause.score, "reason": cause.reason}
+            for cause in known.causes
+        ],
+        "root_cause": known.root_cause or None,
+        "workaround": known.workaround or None,
+        "owner": known.owner,
+        "opened_at": format_instant(known.opened_at),
+        "due_at": _at(known.due_at),
+        "resolved_at": _at(known.resolved_at),
+        "closed_at": _at(known.closed_at),
+        "merged_into": f"PRB-{known.merged_into}" if known.merged_into is not None else None,
+        "rule": known.spec or None,
+        "reviews": [{"at": format_instant(r.at), "effective": r.effective, "words": r.words} for r in known.reviews],
     }
 
 

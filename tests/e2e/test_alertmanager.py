@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from responder.clock import SystemClock
+from responder.core.instant import format_instant
+from responder.core.signal import SECOND
 from tests.adapters.conftest import end, fetch, free_port, real, wait_until
 from tests.e2e.kit import Daemon
 
@@ -25,7 +27,7 @@ rules:
 
 
 def at(seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+    return format_instant(SystemClock().now() + round(seconds * SECOND))
 
 
 class Alertmanager:

@@ -72,10 +72,10 @@ def load(responder: Daemon, answered: Answered, round: int) -> Iterator[None]:
             answered.acknowledged.add(id)
 
     def work(act: Callable[[httpx.Client, int], None], offset: int) -> None:
-        with httpx.Client(base_url=responder.url, timeout=5, trust_env=False) as client:
-            with contextlib.suppress(httpx.TransportError):
-                for n in range(offset, 100_000, 2):
-                    act(client, n)
+        client = httpx.Client(base_url=responder.url, timeout=5, trust_env=False)
+        with client, contextlib.suppress(httpx.TransportError):
+            for n in range(offset, 100_000, 2):
+                act(client, n)
 
     threads = [threading.Thread(target=work, args=(act, n)) for n in (0, 1) for act in (alerts, silences, commands)]
     for thread in threads:

@@ -1,0 +1,340 @@
+"""Which messages a change gives, and what becomes of them when their time has come.
+
+A channel believes that an incident is open or that it is over; ``Incident.told`` names those
+that believe it open. Openings and resolutions bring that belief in line with the incident,
+so they are owed and only put off while something suppresses them; the other messages speak
+of a moment and are dropped when nobody may hear of it.
+"""
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from responder.core.catalogue import ChannelRef, Occasion, Team
+from responder.core.event import Actor, Event
+from responder.core.outbox import LEASE, Kind, Message, Part
+from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
+
+if TYPE_CHECKING:
+    from responder.core.book import Book
+    from responder.core.desk import Desk
+    from responder.core.incident import Incident
+
+Reason: TypeAlias = Literal["moot", "merged", "snoozed", "planned", "silenced"]
+OWED: Final = frozenset({"opened", "repeat", "resolved"})
+"""Put off while suppressed; other kinds are dropped."""
+ATTEMPTS: Final = 12
+GIVE_UP_AFTER: Final[Span] = 4 * HOUR
+_FIRST_PAUSE: Final[Span] = SECOND
+_LONGEST_PAUSE: Final[Span] = 15 * MINUTE
+_LOOK_AGAIN: Final[Span] = HOUR
+"""For what is suppressed until something happens; that it happens is noticed at once."""
+_FILED: Final[dict[Kind, Occasion]] = {
+    "opened": "opened", "repeat": "opened", "stage": "stage", "overdue": "stage", "warned": "warned",
+    "breached": "breached", "resolved": "resolved",
+}  # fmt: skip
+_RANK: Final[dict[Kind, int]] = {
+    "opened": 0, "breached": 1, "overdue": 2, "warned": 3, "repeat": 4, "stage": 5, "resolved": 6,
+}  # fmt: skip
+_ABOUT: Final = frozenset({"target", "percent", "late", "stage", "owner", "reason"})
+
+
+class Verdict(Struct, frozen=True):
+    """What the look just before sending finds: leave, never leave, or wait."""
+
+    do: Literal["send", "drop", "hold"]
+    reason: Reason | Literal[""] = ""
+    until: Instant | None = None
+    by: int | None = None
+    """The incident that it is part of."""
+
+
+SEND: Final = Verdict("send")
+MOOT: Final = Verdict("drop", "moot")
+
+
+def record(desk: "Desk", book: "Book", before: "Incident | None", event: Event) -> "Incident":
+    """Write an event of an incident with the messages that it gives: the one way to write one."""
+    row = desk.record(event)
+    announce(desk, book, before, row, event)
+    return row
+
+
+def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incident", event: Event) -> None:
+    """Write the messages that an event gives; whether they may leave is asked when they are due."""
+    data = event.data
+    match event.kind:
+        case "opened" | "reopened":
+            _tell(desk, _team_hears(book, row, "opened"), _part("opened", row, event))
+        case "handed_over":
+            channels = _team_hears(book, row, "stage") + _hears(book.teams.get(data["owner"]), row, "stage")
+            _tell(desk, channels, _part("stage", row, event))
+        case "sla_warned":
+            _tell(desk, _team_hears(book, row, "warned"), _part("warned", row, event))
+        case "sla_breached":
+            _tell(desk, _team_hears(book, row, "breached"), _part("breached", row, event))
+        case "stage_overdue":
+            _tell(desk, _lead_hears(book, row, data["owner"]), _part("overdue", row, event))
+        case "priority_changed" if before is not None and not over(row):
+            known = {*_team_hears(book, before, "opened"), *row.told}
+            channels = [name for name in _team_hears(book, row, "opened") if name not in known]
+            _tell(desk, channels, _part("opened", row, event))
+        case "resolved" | "cancelled" if before is not None and not over(before):
+            channels = [name for name in row.told if _hears_the_end(book, row, name)]
+            _tell(desk, channels, _part("resolved", row, event))
+        case "notified":
+            _after_delivery(desk, book, row, event)
+
+
+def over(row: "Incident") -> bool:
+    """Say whether nobody has to work on the incident any more: resolved, closed or cancelled."""
+    return row.resolved_at is not None or row.closed_at is not None
+
+
+def look(
+    part: Part, channel: str, row: "Incident | None", parent: "Incident | None", book: "Book", now: Instant,
+    silenced_until: Instant | None, *, perhaps: bool = False,
+) -> Verdict:  # fmt: skip
+    """Look at the state again, just before a message leaves.
+
+    Args:
+        row: The incident as it is now; None: it is gone.
+        parent: The incident that it is part of, if any.
+        silenced_until: When its silence ends; None: it is not silenced.
+        perhaps: The message may have arrived already.
+    """
+    if row is None or _moot(part, channel, row, book, perhaps):
+        return MOOT
+    found = _suppression(row, parent, book, now, silenced_until)
+    if found is None or part.event in OWED:
+        return found or SEND
+    return Verdict("drop", found.reason)
+
+
+def urgency(part: Part, row: "Incident | None") -> tuple[bool, str, int, Instant, int]:
+    """Return what orders messages, the most urgent first."""
+    return part.event == "resolved", row.priority if row else "", _RANK[part.event], part.at, part.incident
+
+
+def claimed(message: Message, now: Instant) -> Message:
+    """Return a message with its next attempt under way."""
+    return replace(
+        message, attempt=message.attempt + 1, claimed_at=message.claimed_at or now, not_before=now + LEASE, leased=True,
+        asked=False, held="", held_by=None,
+        notification_id=message.notification_id or notification_id(message),
+    )  # fmt: skip
+
+
+def held(message: Message, verdict: Verdict, now: Instant) -> Message:
+    """Return a message that waits for the end of what suppresses it."""
+    until = verdict.until if verdict.until is not None and verdict.until > now else now + _LOOK_AGAIN
+    return replace(message, not_before=until, held=verdict.reason, held_by=verdict.by, leased=False)
+
+
+def dropped(desk: "Desk", message: Message) -> None:
+    """Let a message go unsent; who may have heard the opening is told of the end."""
+    desk.outbox.put(message.id, replace(message, state="dropped", leased=False))
+    if not message.perhaps:
+        return
+    for part in message.parts:
+        row = desk.incident(part.incident)
+        if part.event in ("opened", "repeat") and row is not None and over(row):
+            end = Part("resolved", row.id, row.resolved_at or row.closed_at or part.at)
+            desk.outbox.put(*_entry(desk, message.channel, end, perhaps=True))
+
+
+def delivered(desk: "Desk", book: "Book", message: Message, now: Instant) -> Message:
+    """Note that the other side has taken a message."""
+    message = replace(message, state="sent", leased=False, not_before=now)
+    desk.outbox.put(message.id, message)
+    for part in message.parts:
+        row = desk.incident(part.incident)
+        if row is None:
+            continue
+        data: dict[str, Any] = {
+            "channel": message.channel, "event": part.event, "notification": message.notification_id,
+            "attempt": message.attempt,
+        }  # fmt: skip
+        if part.event in ("opened", "repeat") and not _momentary(part, row):
+            data["told"] = True
+        elif part.event == "resolved":
+            data["told"] = False
+        _note(desk, book, row, "notified", message.channel, data, now)
+    return message
+
+
+def failed(
+    desk: "Desk", book: "Book", message: Message, now: Instant, error: str, *,
+    final: bool, perhaps: bool, retry_after: Span | None,
+) -> Message:  # fmt: skip
+    """Note that an attempt failed: the next one is due after a pause, or the message is given up.
+
+    Args:
+        final: It would fail again however often it is tried.
+        perhaps: No answer came, so it may have arrived.
+        retry_after: What the other side asked for.
+    """
+    at = now + max(pause(message), retry_after or 0)
+    message = replace(
+        message, leased=False, last_error=error, perhaps=message.perhaps or perhaps, not_before=at,
+        asked=retry_after is not None,
+    )  # fmt: skip
+    if final or message.attempt >= ATTEMPTS or at > (message.claimed_at or now) + GIVE_UP_AFTER:
+        message = replace(message, state="failed", not_before=now, asked=False)
+        _given_up(desk, book, message, now)
+    desk.outbox.put(message.id, message)
+    return message
+
+
+def pause(message: Message) -> Span:
+    """Return how long to wait after an attempt that failed: twice as long each time, spread by a fifth."""
+    span = min(_FIRST_PAUSE << (message.attempt - 1), _LONGEST_PAUSE)
+    spread = blake2b(f"{message.notification_id}/{message.attempt}".encode(), digest_size=4).digest()
+    return span * 4 // 5 + span * 2 // 5 * int.from_bytes(spread, "big") // 2**32
+
+
+def notification_id(message: Message) -> str:
+    """Return the id under which others know a message: the same at every attempt, and never another's."""
+    part = message.part
+    text = f"{message.id}/{message.channel}/{part.event}/{part.incident}/{part.at}"
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _part(event: Kind, row: "Incident", of: Event) -> Part:
+    about = {name: value for name, value in of.data.items() if name in _ABOUT}
+    return Part(event, row.id, of.at, about)
+
+
+def _tell(desk: "Desk", channels: list[str], part: Part) -> None:
+    for channel in dict.fromkeys(channels):
+        desk.outbox.put(*_entry(desk, channel, part))
+
+
+def _entry(
+    desk: "Desk", channel: str, part: Part, not_before: Instant | None = None, *, perhaps: bool = False,
+    tried: tuple[str, ...] = (),
+) -> tuple[int, Message]:  # fmt: skip
+    id = desk.head.next_outbox
+    desk.head.next_outbox += 1
+    due = not_before if not_before is not None else part.at
+    return id, Message(id, channel, part, due, due, perhaps=perhaps, tried=tried)
+
+
+def _hears(team: Team | None, row: "Incident", occasion: Occasion) -> list[str]:
+    return _of(team.channels, row, occasion) if team is not None else []
+
+
+def _of(refs: tuple[ChannelRef, ...], row: "Incident", occasion: Occasion) -> list[str]:
+    return [ref.channel for ref in refs if occasion in ref.on and row.priority in ref.priorities]
+
+
+def _team_hears(book: "Book", row: "Incident", occasion: Occasion) -> list[str]:
+    return _hears(book.team(row.team), row, occasion)
+
+
+def _lead_hears(book: "Book", row: "Incident", owner: str) -> list[str]:
+    team = book.teams.get(owner) or book.team(row.team)
+    return _of(team.lead_channels or team.channels, row, "stage")
+
+
+def _hears_the_end(book: "Book", row: "Incident", channel: str) -> bool:
+    """Who was told of the opening hears of the end, at whatever priority, unless it is not to hear of ends."""
+    team = book.team(row.team)
+    refs = [ref for ref in (*team.channels, *team.lead_channels) if ref.channel == channel]
+    return any("resolved" in ref.on for ref in refs)
+
+
+def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool) -> bool:
+    """Say whether a message has nothing to say any more."""
+    told = channel in row.told
+    match part.event:
+        case "opened":
+            return told or (over(row) and not _momentary(part, row))
+        case "repeat":
+            return not told or over(row) or row.acknowledged_at is not None
+        case "resolved":
+            return not over(row) or not (told or perhaps)
+        case "stage" | "overdue":
+            return row.stage != part.about.get("stage") or row.closed_at is not None or (over(row) and not _runs(book, row))
+        case "warned":
+            answered = part.about.get("target") == "response" and row.acknowledged_at is not None
+            return over(row) or answered or "exempt" in row.flags
+        case "breached":
+            return row.state == "cancelled" or "exempt" in row.flags
+
+
+def _momentary(part: Part, row: "Incident") -> bool:
+    """Say whether it was over the moment it began: there was no time at which it could have been told open."""
+    return row.resolved_at is not None and row.resolved_at <= part.at and row.state != "cancelled"
+
+
+def _runs(book: "Book", row: "Incident") -> bool:
+    """Say whether the stage of a resolved incident goes on: the customer is told, a team verifies."""
+    return any(step.name == row.stage and step.runs_resolved for step in book.flow(row.service))
+
+
+def _suppression(
+    row: "Incident", parent: "Incident | None", book: "Book", now: Instant, silenced_until: Instant | None
+) -> Verdict | None:
+    if parent is not None and not over(parent):
+        return Verdict("hold", "merged", None, parent.id)
+    if row.snoozed_until is not None and row.snoozed_until > now:
+        return Verdict("hold", "snoozed", row.snoozed_until)
+    if "planned" in row.flags:
+        return Verdict("hold", "planned", row.planned_until)
+    window = book.planned_until(row.service, {**row.common, **row.labels}, now)
+    if window is not None:
+        return Verdict("hold", "planned", window)
+    if silenced_until is not None:
+        return Verdict("hold", "silenced", silenced_until)
+    return None
+
+
+def _after_delivery(desk: "Desk", book: "Book", row: "Incident", event: Event) -> None:
+    """Correct what a channel believes when the incident went on while the message was under way; plan the repeat."""
+    channel, told = event.data["channel"], event.data.get("told")
+    if told is True and over(row):
+        if _hears_the_end(book, row, channel):
+            _tell(desk, [channel], Part("resolved", row.id, event.at))
+    elif told is False and not over(row):
+        if channel in _team_hears(book, row, "opened"):
+            _tell(desk, [channel], Part("opened", row.id, event.at))
+    elif told is True and row.acknowledged_at is None:
+        repeat = book.channel(channel).repeat
+        if repeat is not None:
+            again = Part("repeat", row.id, event.at + repeat)
+            desk.outbox.put(*_entry(desk, channel, again))
+
+
+def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> None:
+    """Say so on the timelines, and let the team's next channel have it."""
+    for part in message.parts:
+        row = desk.incident(part.incident)
+        if row is None:
+            continue
+        tried = (*message.tried, message.channel)
+        following = _next_channel(book, row, part, tried)
+        data = {
+            "channel": message.channel, "event": part.event, "notification": message.notification_id,
+            "attempt": message.attempt, "error": message.last_error[:500], "next": following,
+        }  # fmt: skip
+        _note(desk, book, row, "notification_failed", message.channel, data, now)
+        if following is not None:
+            desk.outbox.put(*_entry(desk, following, part, now, tried=tried))
+
+
+def _next_channel(book: "Book", row: "Incident", part: Part, tried: tuple[str, ...]) -> str | None:
+    """Return the team's channel after those that were tried, of those that don't hear of it anyway."""
+    team = book.team(row.team)
+    names = [ref.channel for ref in (*team.channels, *team.lead_channels)]
+    start = names.index(tried[-1]) + 1 if tried[-1] in names else 0
+    hear = {*row.told, *_team_hears(book, row, _FILED[part.event])}
+    return next((name for name in names[start:] + names[:start] if name not in tried and name not in hear), None)
+
+
+def _note(
+    desk: "Desk", book: "Book", row: "Incident", kind: str, channel: str, data: dict[str, Any], now: Instant
+) -> None:
+    record(desk, book, row, Event(max(now, row.last_at), kind, "incident", row.id, Actor("source", channel), data))

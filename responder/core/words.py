@@ -1,0 +1,124 @@
+"""A message in plain words, for somebody who is woken by it at three in the morning."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from responder.core.alert import Alert
+from responder.core.clocks import Terms
+from responder.core.desk import Change
+from responder.core.incident import Incident, name_of
+from responder.core.instant import format_span, to_datetime
+from responder.core.outbox import Part
+from responder.core.signal import SECOND, Instant
+from responder.core.sla import Which, reading
+
+LISTED: Final = 20
+"""Of what leaves in the same message, so many are named."""
+_DUE: Final[tuple[tuple[Which, str], ...]] = (("response", "Acknowledge"), ("resolution", "Restore"))
+_REASONS: Final = {"false_positive": "a false positive", "duplicate": "a duplicate", "exercise": "an exercise"}
+
+
+def title_of(part: Part, row: Incident, more: int) -> str:
+    """Return one line: what happened, how urgent it is, to what."""
+    rest = f" (and {more} more)" if more else ""
+    happened = _happened(part, row)
+    return f"[{row.priority}] {happened + ': ' if happened else ''}{row.service}: {row.title} ({name_of(row.id)}){rest}"
+
+
+def text_of(
+    part: Part, row: Incident, terms: Terms, now: Instant, url: str, *,
+    alert: Alert | None = None, changes: Sequence[Change] = (), others: Sequence[tuple[Part, Incident]] = (),
+    tried: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Return what one has to know: what, where, since when, until when, whose, and where to look.
+
+    Args:
+        terms: What is promised for the service.
+        url: Of the daemon, as people reach it.
+        alert: Its newest occurrence.
+        changes: To the service, shortly before it began.
+        others: What leaves in the same message, the most urgent first.
+        tried: Channels that could not be reached.
+    """
+    head = [_sentence(part, row), row.description, *_said(row, alert)]
+    facts = [
+        f"Service: {row.service}",
+        f"Priority: {row.priority}",
+        f"State: {row.state}, stage {row.stage}" if row.stage else f"State: {row.state}",
+        f"Since: {_clock(row.started_at)} ({format_span(max(0, now - row.started_at))} ago)",
+        *_promises(row, terms, now),
+        f"Owner: {row.owner}",
+        f"Alerts: {row.alerts_count}, {row.firing} firing" if row.alerts_count > 1 else "",
+        *(f"Changed before: {change.kind} {change.version} at {_clock(change.at)} {change.url}".rstrip() for change in changes),
+        f"Problem: PRB-{row.problem}" if row.problem is not None else "",
+        f"Known error: PRB-{row.known_error}" if row.known_error is not None else "",
+        f"Runbook: {row.runbook}" if row.runbook else "",
+        f"Details: {url}/api/v1/incidents/{name_of(row.id)}",
+        f"Sent here because {', '.join(tried)} could not be reached." if tried else "",
+    ]
+    return "\n\n".join("\n".join(filter(None, lines)) for lines in (head, facts, _more(others)) if lines) + "\n"
+
+
+def _happened(part: Part, row: Incident) -> str:
+    about = part.about
+    match part.event:
+        case "opened":
+            return "again" if row.reopened else ""
+        case "repeat":
+            return "still open, not acknowledged"
+        case "stage":
+            return f"{about.get('stage')} is now with {about.get('owner')}"
+        case "overdue":
+            return f"{about.get('stage')} is overdue"
+        case "warned":
+            return f"{about.get('percent')}% of the {about.get('target')} time is used"
+        case "breached":
+            return f"{about.get('target')} target missed"
+        case "resolved":
+            return "cancelled" if row.state == "cancelled" else "resolved"
+
+
+def _sentence(part: Part, row: Incident) -> str:
+    happened = _happened(part, row)
+    if part.event == "resolved" and row.state == "cancelled":
+        happened += f" as {_REASONS.get(row.cancel_reason, row.cancel_reason)}"
+    elif part.event == "resolved":
+        happened += {"manual": " by hand", "recovered": " by itself", "expired": ": nobody reports it any more"}.get(row.resolution, "")
+    elif part.event == "opened" and row.reopened and part.about.get("reason"):
+        happened += f", {part.about['reason']}"
+    late = " (told late)" if part.about.get("late") else ""
+    return f"{row.title}{' - ' + happened if happened else ''}{late}"
+
+
+def _said(row: Incident, alert: Alert | None) -> list[str]:
+    """Return what the newest alert says in words, unless the incident says it already."""
+    if alert is None:
+        return []
+    known = {row.title, row.description}
+    words = [alert.annotations.get(name, "").strip() for name in ("summary", "description", "message")]
+    return [word for word in dict.fromkeys(words) if word and word not in known]
+
+
+def _promises(row: Incident, terms: Terms, now: Instant) -> list[str]:
+    found = []
+    for which, verb in _DUE:
+        shown = reading(row.clock, which, terms.sla, terms.calendar, max(now, row.last_at))
+        if shown.breached_at is not None:
+            found.append(f"{verb} was due: {_clock(shown.breached_at)}")
+        elif shown.state == "running" and shown.due_at is not None:
+            found.append(f"{verb} before: {_clock(shown.due_at)} (in {format_span(max(0, shown.due_at - now))})")
+    return found
+
+
+def _more(others: Sequence[tuple[Part, Incident]]) -> list[str]:
+    if not others:
+        return []
+    lines = [f"And {len(others)} more:"]
+    lines += [f"- {title_of(part, row, 0)}" for part, row in others[:LISTED]]
+    if len(others) > LISTED:
+        lines.append(f"- ... {len(others) - LISTED} not listed here")
+    return lines
+
+
+def _clock(at: Instant) -> str:
+    return f"{to_datetime(at // SECOND * SECOND):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,292 @@
+"""Messages leave: an attempt is claimed before it is made, and what came of it is recorded.
+
+Claiming raises the attempt and the lease in a transaction, so that a crash repeats the
+attempt that was under way and no other. The bytes are written down at the first claim.
+"""
+
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from responder.core import plan
+from responder.core.book import Book
+from responder.core.catalogue import ChannelSpec
+from responder.core.desk import Desk
+from responder.core.incident import Incident
+from responder.core.instant import format_instant
+from responder.core.outbox import LEASE, Lane, Message, Part
+from responder.core.rule import EventWhen
+from responder.core.shown import incident_json, labels_of
+from responder.core.signal import SECOND, Instant, Span
+from responder.core.words import text_of, title_of
+from responder.resident import Resident
+
+log = logging.getLogger(__name__)
+SLICE = 500
+"""Messages that are looked at in one transaction."""
+SHOWN = 100
+"""Occurrences that a message shows, the newest."""
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Claim(Struct):
+    """Take what is due on a channel and may leave now."""
+
+    channel: str
+    room: int
+    """So many attempts more may be under way."""
+    busy: frozenset[int] = frozenset()
+    """Messages that this process is still sending or reporting on."""
+    taken: list[int] = []
+    urgent: bool = True
+    weight: int = 0
+
+    def give_back(self, resident: Resident) -> None:
+        """Nothing was stored: have what was taken looked at again."""
+        for id in self.taken:
+            resident.lanes.lane(self.channel).wake(id)
+        self.taken = []
+
+
+class Claimed(Struct, frozen=True):
+    """What is to be sent now, and what never will be."""
+
+    messages: list[Message]
+    suppressed: list[str]
+    """The reason of each message that is not sent, or not now."""
+    next_at: Instant | None
+    """When there may be more to claim."""
+
+
+class Delivered(Struct, frozen=True):
+    """The other side has taken a message."""
+
+    id: int
+    urgent: bool = True
+    weight: int = 0
+
+
+class Failed(Struct, frozen=True):
+    """An attempt failed."""
+
+    id: int
+    error: str
+    final: bool
+    """It would fail again however often it is tried."""
+    perhaps: bool
+    """No answer came: it may have arrived."""
+    retry_after: Span | None
+    urgent: bool = True
+    weight: int = 0
+
+
+def claim(item: Claim, desk: Desk, book: Book, now: Instant, resident: Resident) -> Claimed:
+    """Look at what is due once more and start the attempts that may be made."""
+    item.give_back(resident)  # it may be decided a second time
+    try:
+        return _claim(item, desk, book, now, resident)
+    except BaseException:
+        item.give_back(resident)
+        raise
+
+
+def _claim(item: Claim, desk: Desk, book: Book, now: Instant, resident: Resident) -> Claimed:
+    spec, lane = book.channel(item.channel), resident.lanes.lane(item.channel)
+    plenty = spec.bundle == 0 and lane.left(spec, now) > item.room
+    fresh, again = lane.take(spec, now, item.room if plenty else SLICE, item.room)
+    item.taken = fresh + again
+    look = _Look(desk, book, now, resident, lane, item)
+    leaving = _chosen(look.ready(fresh), lane, spec, now, item.room, look)
+    leaving += look.ready(again)[: item.room - len(leaving)]
+    messages = []
+    for message in leaving:
+        attempt = plan.claimed(message, now)
+        if not attempt.body:
+            attempt = _frozen(attempt, book, now, resident, look)
+        desk.outbox.put(attempt.id, attempt)
+        if attempt.state == "waiting":
+            messages.append(attempt)
+    for id in item.taken:
+        if id not in look.settled and id not in desk.outbox.changed:
+            lane.wake(id)
+    return Claimed(messages, look.suppressed, lane.next_due(spec))
+
+
+class _Look:
+    """The look at the state just before sending, with what it has found."""
+
+    def __init__(self, desk: Desk, book: Book, now: Instant, resident: Resident, lane: Lane, item: Claim) -> None:
+        self._desk, self._book, self._now, self._resident, self._lane = desk, book, now, resident, lane
+        self._channel, self._busy = item.channel, item.busy
+        self._seen: set[tuple[str, int]] = set()
+        self._silenced: dict[tuple[int, bool], Instant | None] = {}
+        self.settled: set[int] = set()
+        """Messages that are left as they are, to be looked at later."""
+        self.suppressed: list[str] = []
+
+    def ready(self, ids: Iterable[int]) -> list[Message]:
+        """Return the messages that may leave; the others are dropped, put off or left for later."""
+        found = []
+        for id in ids:
+            message = self._desk.outbox.get(id)
+            if message is None or message.state != "waiting":
+                continue
+            if id in self._busy:
+                self._later(id, LEASE)
+                continue
+            if message.leased:
+                message = replace(message, leased=False, perhaps=True)
+            if any(self._under_way(id, part) for part in message.parts):
+                self._later(id, SECOND)
+            elif self._may_leave(message):
+                since = self._now if message.held and not message.attempt else message.since
+                found.append(replace(message, since=since))
+        return found
+
+    def incident(self, part: Part) -> Incident | None:
+        """Return the incident that a part speaks of."""
+        return self._desk.incident(part.incident)
+
+    def put(self, message: Message) -> None:
+        """Change a message."""
+        self._desk.outbox.put(message.id, message)
+
+    def fail(self, message: Message, error: str) -> Message:
+        """Give a message up that could not be put in words."""
+        return plan.failed(
+            self._desk, self._book, message, self._now, error, final=True, perhaps=False, retry_after=None
+        )
+
+    def _may_leave(self, message: Message) -> bool:
+        verdicts = [self._verdict(part, message.perhaps) for part in message.parts]
+        if message.attempt == 0 and (message.part.event, message.part.incident) in self._seen:
+            verdicts = [plan.MOOT]
+        if any(verdict.do == "send" for verdict in verdicts):
+            self._seen.add((message.part.event, message.part.incident))
+            return True
+        holds = [verdict for verdict in verdicts if verdict.do == "hold"]
+        if holds:
+            if not message.held:
+                self.suppressed.append(holds[0].reason)
+            self.put(plan.held(message, holds[0], self._now))
+        else:
+            self.suppressed.append(verdicts[0].reason)
+            plan.dropped(self._desk, message)
+        return False
+
+    def _verdict(self, part: Part, perhaps: bool) -> plan.Verdict:
+        row = self.incident(part)
+        parent = self._desk.incident(row.parent) if row is not None and row.parent is not None else None
+        until = self._silenced_until(row, part) if row is not None else None
+        return plan.look(part, self._channel, row, parent, self._book, self._now, until, perhaps=perhaps)
+
+    def _under_way(self, id: int, part: Part) -> bool:
+        """Say whether an attempt about the same incident is: the end must not overtake the beginning."""
+        others = (self._desk.outbox.get(other) for other in self._lane.of.get(part.incident, ()) if other != id)
+        return any(other is not None and other.leased and other.state == "waiting" for other in others)
+
+    def _later(self, id: int, wait: Span) -> None:
+        self._lane.wake(id, self._now + wait)
+        self.settled.add(id)
+
+    def _silenced_until(self, row: Incident, part: Part) -> Instant | None:
+        """Return when the first of the silences ends that together silence all firing alerts of an incident."""
+        key = (row.id, part.event == "resolved")
+        if key not in self._silenced:
+            self._silenced[key] = self._ask_silences(row, *key)
+        return self._silenced[key]
+
+    def _ask_silences(self, row: Incident, id: int, ended: bool) -> Instant | None:
+        silences = self._resident.silencing
+        if row.rule is None or not any(silence.ends_at > self._now for silence in silences):
+            return None
+        ends = []
+        for labels in self._labels(row, ended):
+            ids = silences.silencing(labels, self._now)
+            if not ids:
+                return None
+            ends.append(max(silence.ends_at for silence in map(silences.get, ids) if silence is not None))
+        return min(ends, default=None)
+
+    def _labels(self, row: Incident, ended: bool) -> list[dict[str, str]]:
+        rule = self._book.rules.get(row.rule or "")
+        if rule is None or not isinstance(rule.when, EventWhen):
+            return [labels_of(row)]
+        firing = self._resident.firing_of(row.id)
+        if not firing and not ended:  # momentary: what opened it
+            firing = self._resident.newest_of(row.id, 1)
+        return [alert.labels for alert in firing]
+
+
+def _chosen(
+    ready: list[Message], lane: Lane, spec: ChannelSpec, now: Instant, room: int, look: _Look
+) -> list[Message]:  # fmt: skip
+    """Return what leaves now, the most urgent first: the first at once, what had to wait as one message."""
+    if not ready or room < 1:
+        return []
+    ordered = sorted(ready, key=lambda message: plan.urgency(message.part, look.incident(message.part)))
+    if spec.bundle > 0:
+        together = any(lane.bundles(spec, message) for message in ordered)
+        return [_together(ordered, look)] if together else ordered[:1]
+    allowed = lane.left(spec, now)
+    if allowed <= room and allowed < len(ordered):
+        return [*ordered[: allowed - 1], _together(ordered[allowed - 1 :], look)]
+    return ordered[:room]
+
+
+def _together(messages: list[Message], look: _Look) -> Message:
+    lead, *rest = messages
+    for message in rest:
+        look.put(replace(message, state="bundled"))
+    return replace(lead, bundle=tuple(message.part for message in rest))
+
+
+def _frozen(message: Message, book: Book, now: Instant, resident: Resident, look: _Look) -> Message:
+    """Write down what is sent: from now on every attempt carries the same."""
+    try:
+        return _written(message, book, now, resident, look)
+    except Exception as error:
+        log.exception("a message could not be written", extra={"message": message.id})
+        return look.fail(message, repr(error))
+
+
+def _written(message: Message, book: Book, now: Instant, resident: Resident, look: _Look) -> Message:
+    part, row = message.part, look.incident(message.part)
+    assert row is not None
+    others = [(other, found) for other in message.bundle if (found := look.incident(other)) is not None]
+    alerts, terms = resident.newest_of(row.id, SHOWN), book.terms(row.service)
+    body = {
+        "version": 1,
+        "notification_id": message.notification_id,
+        "event": part.event,
+        "at": format_instant(part.at),
+        "incident": incident_json(row, terms, now, alerts),
+        "problem": None,
+        "more": len(message.bundle),
+    }
+    changes = [change for id in row.changes if (change := resident.changes.get(id)) is not None]
+    text = text_of(
+        part, row, terms, now, book.external_url, alert=alerts[0] if alerts else None, changes=changes, others=others,
+        tried=message.tried,
+    )  # fmt: skip
+    return replace(message, body=_encode(body).decode(), title=title_of(part, row, len(others)), text=text)
+
+
+def delivered(item: Delivered, desk: Desk, book: Book, now: Instant, careful: bool) -> Message | None:
+    """Record that a message was taken; None: it is settled already."""
+    message = desk.outbox.get(item.id)
+    return plan.delivered(desk, book, message, now) if message is not None else None
+
+
+def failed(item: Failed, desk: Desk, book: Book, now: Instant, careful: bool) -> Message | None:
+    """Record that an attempt failed; None: the message is settled already."""
+    message = desk.outbox.get(item.id)
+    if message is None:
+        return None
+    return plan.failed(
+        desk, book, message, now, item.error,
+        final=item.final, perhaps=item.perhaps, retry_after=item.retry_after,
+    )  # fmt: skip

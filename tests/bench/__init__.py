@@ -1,0 +1,1 @@
+"""The measurements of SPEC 9: ``make bench``, or ``python -m tests.bench [NAME...] [--quick]``."""

@@ -1,0 +1,28 @@
+"""Configurations under measurement: so many rules for us, as many routes for Alertmanager."""
+
+
+def event_rules(count: int, by: str = "service") -> str:
+    """Return rules that each insist on one service; alerts of :mod:`tests.bench.load` meet the first 200."""
+    return "rules:\n" + "".join(
+        f"  - id: svc-{n}\n    by: [{by}]\n"
+        f"    when: {{event: {{match: {{labels: {{service: svc{n}, severity: [info, warning, critical]}}}}}}}}\n"
+        f'    incident: {{service: "{{{{ labels.service }}}}", title: "{{{{ labels.service }}}} is in trouble"}}\n'
+        for n in range(count)
+    )
+
+
+def metric_rules(count: int, url: str, every: str) -> str:
+    """Return rules that each ask a query of their own of a Prometheus."""
+    return f"sources: {{prom: {{kind: prometheus, url: '{url}'}}}}\nrules:\n" + "".join(
+        f"  - id: slow-{n}\n    by: [region]\n    when:\n      metric:\n        source: prom\n"
+        f'        query: max by (region) (shop_latency_seconds{{shard="{n}"}})\n        every: {every}\n'
+        "        open: {above: 600, for: 2m}\n        close: {below: 540, for: 5m}\n        no_data: close\n"
+        f'    incident: {{service: shop, title: "Shard {n} in {{{{ key.region }}}} is slow", impact: high, urgency: high}}\n'
+        for n in range(count)
+    )
+
+
+def routes(count: int) -> str:
+    """Return a configuration of Alertmanager that notifies nobody, with so many routes of one matcher each."""
+    entries = "".join(f"    - {{receiver: nobody, matchers: ['service=\"svc{n}\"']}}\n" for n in range(count))
+    return "receivers: [{name: nobody}]\nroute:\n  receiver: nobody\n" + (f"  routes:\n{entries}" if entries else "")

@@ -1,0 +1,360 @@
+"""What leaves when, and what does not: bundles, occasions, what is moot, what suppresses."""
+
+import msgspec
+import pytest
+
+from responder.core.catalogue import (
+    ChannelRef,
+    ChannelSpec,
+    Flow,
+    MaintenanceSpec,
+    Service,
+    Stage,
+    Team,
+)
+from responder.core.lifecycle import Opening
+from responder.core.rule import (
+    EventOf,
+    IncidentForm,
+    Match,
+    Member,
+    Priority,
+    Rule,
+    SequenceWhen,
+)
+from responder.core.signal import HOUR, MINUTE, SECOND, Signal, fingerprint
+from responder.handlers.commands import ExpireSilence, OpenByHand
+from responder.handlers.signals import Pushed
+from tests.post import ANNA, AT_ONCE, T0, Post, is_
+
+# Bundles and rates.
+
+
+def test_the_first_message_leaves_at_once_and_the_rest_of_a_storm_as_one() -> None:
+    post = Post()
+    post.fire("a")
+    for n in range(10):
+        post.at(1 + n).fire(f"b{n}")
+    post.at(29)
+    assert post.said() == [(0, "opened", 1, 0)]
+    post.at(60)
+    assert post.said()[1:] == [(30, "opened", 2, 9)]
+
+
+def test_a_storm_in_one_request_gives_two_messages_too() -> None:
+    post = Post()
+    post.fire(*(f"h{n}" for n in range(100)))
+    post.at(300)
+    assert post.said() == [(0, "opened", 1, 0), (30, "opened", 2, 98)]
+
+
+def test_a_bundle_speaks_of_its_most_urgent_incident_and_names_the_others() -> None:
+    post = Post()
+    post.fire("first")
+    post.at(1).fire("b")
+    post.at(2).fire("c", severity="critical")
+    post.at(31)
+    message = post.sent[-1][1]
+    assert (message.part.incident, [part.incident for part in message.bundle]) == (3, [2])
+    body = msgspec.json.decode(message.body)
+    assert (body["incident"]["id"], body["more"]) == ("INC-3", 1)
+    assert message.title == "[P1] shop: c is down (INC-3) (and 1 more)"
+    assert "And 1 more:\n- [P3] shop: b is down (INC-2)" in message.text
+
+
+def test_after_a_quiet_while_the_next_message_leaves_at_once_again() -> None:
+    post = Post()
+    post.fire("a")
+    post.at(100).fire("b")
+    assert post.said() == [(0, "opened", 1, 0), (100, "opened", 2, 0)]
+
+
+def test_a_bundle_begins_a_wait_of_its_own() -> None:
+    post = Post()
+    for second in (0, 10, 40, 50):
+        post.at(second).fire(f"h{second}")
+    post.at(200)
+    assert [(at, more) for at, _, _, more in post.said()] == [(0, 0), (30, 0), (60, 1)]
+
+
+def test_without_bundling_each_leaves_until_the_rate_is_used_up_and_then_the_rest_as_one() -> None:
+    post = Post(ChannelSpec("chat", bundle=0, rate=3, per=MINUTE))
+    for n in range(10):
+        post.at(n).fire(f"h{n}")
+    post.at(200)
+    assert [(at, more) for at, _, _, more in post.said()] == [(0, 0), (1, 0), (2, 0), (60, 6)]
+
+
+def test_channels_bundle_each_for_itself() -> None:
+    post = Post(ChannelSpec("chat"), ChannelSpec("mail", bundle=MINUTE))
+    post.fire("a")
+    post.at(5).fire("b")
+    post.at(100)
+    assert [at for at, *_ in post.said("chat")] == [0, 30]
+    assert [at for at, *_ in post.said("mail")] == [0, 60]
+
+
+# Who is told what.
+
+
+@pytest.mark.parametrize(
+    ("refs", "told"),
+    [
+        ((ChannelRef("chat"),), True),
+        ((ChannelRef("chat", priorities=("P1", "P2")),), False),
+        ((ChannelRef("chat", on=("resolved",)),), False),
+        ((ChannelRef("chat", on=("opened",)), ChannelRef("chat")), True),
+    ],
+)
+def test_a_team_says_what_its_channels_hear_of(refs: tuple[ChannelRef, ...], told: bool) -> None:
+    post = Post(AT_ONCE, refs=refs)
+    post.fire("a")
+    assert post.kinds() == ["opened"] * told
+
+
+def test_an_incident_is_told_on_every_occasion_of_its_way() -> None:
+    post = Post(AT_ONCE, teams={"default": Team("default", "lead")})
+    post.fire("a", severity="critical")  # 15 minutes to acknowledge, 4 hours to restore, warnings at 75 %
+    post.at(60 * 60 * 5).clear("a", severity="critical")
+    assert post.said() == [
+        (0, "opened", 1, 0), (675, "warned", 1, 0), (900.000001, "breached", 1, 0), (900.000001, "overdue", 1, 0),
+        (10800, "warned", 1, 0), (14400.000001, "breached", 1, 0), (18000, "resolved", 1, 0),
+    ]  # fmt: skip
+    texts = [message.title for _, message in post.sent]
+    assert texts[1] == "[P1] 75% of the response time is used: shop: a is down (INC-1)"
+    assert texts[2] == "[P1] response target missed: shop: a is down (INC-1)"
+    assert texts[6] == "[P1] resolved: shop: a is down (INC-1)"
+
+
+def test_a_handed_over_stage_is_told_to_the_team_and_to_the_next_owner() -> None:
+    flow = Flow("loop", (Stage("fix", "service.team", None), Stage("verify", "testers", None)))
+    post = Post(
+        AT_ONCE, ChannelSpec("lab", bundle=0), refs=(ChannelRef("chat"),), flows=[flow],
+        services={"shop": Service("shop", "ops", flow="loop")},
+        teams={"testers": Team("testers", "lead", (ChannelRef("lab"),))},
+    )  # fmt: skip
+    post.fire("a")
+    post.clear("a")
+    assert sorted(post.kinds("chat")) == ["opened", "resolved", "stage"]
+    assert post.kinds("lab") == ["stage"]
+    assert post.sent[-1][1].title == "[P3] verify is now with testers: shop: a is down (INC-1)"
+
+
+def test_an_overdue_stage_goes_to_the_lead() -> None:
+    post = Post(AT_ONCE, ChannelSpec("boss", bundle=0), refs=(ChannelRef("chat"),), lead=(ChannelRef("boss"),))
+    post.fire("a", severity="critical")
+    post.at(1000)
+    assert post.kinds("boss") == ["overdue"]
+    assert "overdue" not in post.kinds("chat")
+
+
+def test_a_higher_priority_is_told_to_those_who_were_not_to_hear_of_the_lower() -> None:
+    pager = ChannelRef("pager", priorities=("P1",))
+    post = Post(AT_ONCE, ChannelSpec("pager", bundle=0), refs=(ChannelRef("chat"), pager))
+    post.fire("a")
+    assert (post.kinds("chat"), post.kinds("pager")) == (["opened"], [])
+    post.at(10).do("priority", priority="P1", reason="many customers")
+    assert (post.kinds("chat"), post.kinds("pager")) == (["opened"], ["opened"])
+    post.at(20).do("priority", priority="P4", reason="few customers")
+    post.at(30).clear("a")
+    assert post.kinds("pager")[1:] == ["resolved"], "who was told of the opening hears of the end"
+
+
+def test_only_those_who_were_told_of_the_opening_hear_of_the_end() -> None:
+    post = Post(AT_ONCE, ChannelSpec("deaf", bundle=0), refs=(ChannelRef("chat"), ChannelRef("deaf", on=("resolved",))))
+    post.fire("a")
+    post.at(10).clear("a")
+    assert (post.kinds("chat"), post.kinds("deaf")) == (["opened", "resolved"], [])
+
+
+def test_a_reopening_counts_as_an_opening() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a")
+    post.at(60).clear("a")
+    post.at(120).fire("a")
+    assert post.kinds() == ["opened", "resolved", "opened"]
+    assert post.sent[-1][1].title == "[P3] again: shop: a is down (INC-1)"
+
+
+def test_a_cancelled_incident_is_over_for_those_who_were_told() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a")
+    post.do("cancel", reason="false_positive")
+    assert post.kinds() == ["opened", "resolved"]
+    assert "cancelled as a false positive" in post.sent[-1][1].text
+
+
+def test_a_momentary_incident_is_announced_and_nobody_waits_for_its_end() -> None:
+    post = Post(AT_ONCE)
+    labels = {"alertname": "Down", "host": "a", "severity": "warning"}
+    for n in range(2):
+        signal = Signal("jobs", fingerprint(labels), labels, {}, True, post.stage.now, momentary=True, dedup=f"id:{n}")
+        post.stage.take(Pushed("jobs", [signal]))
+        post.at(100 * (n + 1))
+    assert post.kinds() == ["opened", "opened"]
+    assert post.incident().told == ()
+
+
+def test_an_incident_opened_by_hand_is_told() -> None:
+    post = Post(AT_ONCE)
+    post.stage.take(OpenByHand(Opening("shop", "the till is slow", "P2", "manual", T0), ANNA))
+    assert post.sent[0][1].title == "[P2] shop: the till is slow (INC-1)"
+
+
+# What is moot.
+
+
+def test_what_is_over_before_it_was_told_is_never_told() -> None:
+    post = Post()
+    post.fire("a")
+    post.at(5).fire("b")
+    post.at(20).clear("b")
+    post.at(300)
+    assert post.said() == [(0, "opened", 1, 0)]
+    assert post.incident(2).told == ()
+
+
+def test_an_end_that_was_not_told_yet_and_a_return_cancel_each_other_out() -> None:
+    post = Post()
+    post.fire("a")
+    post.at(5).clear("a")
+    post.at(10).fire("a")
+    post.at(300)
+    assert post.said() == [(0, "opened", 1, 0)]
+
+
+def test_a_repeat_comes_until_somebody_acknowledges() -> None:
+    post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR), refs=(ChannelRef("chat", on=("opened",)),))
+    post.fire("a")
+    post.at(3 * 3600 - 1)
+    post.do("acknowledge")
+    post.at(6 * 3600)
+    assert post.said() == [(0, "opened", 1, 0), (3600, "repeat", 1, 0), (7200, "repeat", 1, 0)]
+    assert post.sent[1][1].title == "[P3] still open, not acknowledged: shop: a is down (INC-1)"
+
+
+def test_a_warning_of_an_answer_that_came_is_moot() -> None:
+    post = Post()
+    post.fire("a", severity="critical")
+    post.at(670).fire("b")
+    post.at(680).do("acknowledge")
+    post.at(800)
+    assert ("warned", 1) not in [(event, incident) for _, event, incident, _ in post.said()]
+
+
+# What suppresses messages.
+
+
+def test_a_silenced_incident_is_announced_when_the_silence_ends() -> None:
+    post = Post(AT_ONCE)
+    post.silence(600, host="a")
+    post.fire("a")
+    post.fire("b")
+    post.at(500)
+    assert post.said() == [(0, "opened", 2, 0)]
+    assert post.incident().state == "open", "a silence suppresses messages, never state"
+    post.at(700)
+    assert post.said()[1:] == [(600, "opened", 1, 0)]
+
+
+def test_a_silence_that_is_ended_early_lets_the_incident_be_announced_at_once() -> None:
+    post = Post(AT_ONCE)
+    id = post.silence(6000, host="a")
+    post.fire("a")
+    post.at(100)
+    post.stage.take(ExpireSilence(id, ANNA))
+    post.at(101)
+    assert post.said() == [(100, "opened", 1, 0)]
+
+
+def test_an_incident_is_silenced_only_while_all_its_firing_alerts_are() -> None:
+    post = Post(AT_ONCE)
+    post.silence(6000, disk="1")
+    post.fire("a", disk="1")
+    assert post.said() == []
+    post.at(50).fire("a", disk="2")
+    post.at(51)
+    assert post.said() == [(50, "opened", 1, 0)]
+
+
+def test_what_ends_while_it_is_silenced_is_never_told() -> None:
+    post = Post(AT_ONCE)
+    post.silence(600, host="a")
+    post.fire("a")
+    post.at(300).clear("a")
+    post.at(1000)
+    assert post.said() == []
+
+
+def test_moments_that_pass_while_it_is_silenced_are_not_told_later() -> None:
+    post = Post(AT_ONCE)
+    post.silence(1000, host="a")
+    post.fire("a", severity="critical")
+    post.at(1100)
+    assert post.said() == [(1000, "opened", 1, 0)]
+
+
+def test_a_rule_that_is_none_of_alerts_is_silenced_by_its_name() -> None:
+    when = SequenceWhen((Member("one", EventOf(Match((is_("alertname", "Down"),)))),), HOUR)
+    form = IncidentForm(lambda c: "shop", lambda c: "two things", Priority(fixed="P2"))
+    post = Post(AT_ONCE, book_rules=(Rule("both", ("host",), when, form),))
+    post.silence(600, alertname="both", service="shop", priority="P2", host="a")
+    post.fire("a", "b")
+    post.at(300)
+    assert [incident for _, _, incident, _ in post.said()] == [2]
+    post.at(700)
+    assert [incident for _, _, incident, _ in post.said()] == [2, 1]
+
+
+def test_a_snoozed_incident_is_quiet_until_then() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a", severity="critical")
+    post.at(10).do("snooze", until=T0 + 2000 * SECOND)
+    post.at(5000)
+    assert post.said() == [(0, "opened", 1, 0)], "it was announced, and what passed is past"
+
+
+def test_the_end_of_a_snoozed_incident_is_told_when_the_snooze_ends() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a")
+    post.at(10).do("snooze", until=T0 + 2000 * SECOND)
+    post.at(20).clear("a")
+    post.at(1900)
+    assert post.kinds() == ["opened"]
+    post.at(2100)
+    assert post.kinds() == ["opened", "resolved"]
+
+
+def test_an_incident_that_opens_in_maintenance_is_announced_at_its_end_if_it_is_still_open() -> None:
+    window = MaintenanceSpec("upgrade", "planned", services=("shop",), start=T0, end=T0 + 3600 * SECOND)
+    post = Post(AT_ONCE, maintenance=[window])
+    post.fire("a", "b")
+    post.at(100).clear("b")
+    post.at(5000)
+    assert [(at, event, incident) for at, event, incident, _ in post.said()] == [(3600, "opened", 1)]
+
+
+def test_a_part_of_an_open_incident_is_not_told_of() -> None:
+    post = Post()
+    post.fire("first")
+    post.at(1).fire("child")
+    post.at(2).fire("parent")
+    post.do("merge", 2, into=3)
+    post.at(100)
+    assert post.said()[1:] == [(30, "opened", 3, 0)]
+    post.clear("parent")
+    post.at(200)
+    assert post.said()[2:] == [(100, "opened", 2, 0), (130, "resolved", 3, 0)], "what is open comes first"
+
+
+def test_an_incident_that_stands_alone_again_is_announced() -> None:
+    post = Post(AT_ONCE)
+    post.silence(10, host="child")
+    post.fire("parent")
+    post.fire("child")
+    post.do("merge", 2, into=1)
+    post.at(100)
+    assert post.kinds() == ["opened"]
+    post.do("unmerge", 2)
+    post.at(101)
+    assert post.said()[1:] == [(100, "opened", 2, 0)]

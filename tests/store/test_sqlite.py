@@ -1,0 +1,90 @@
+"""What only SQLite needs: the lock, the copy of a live file, a disk that is full."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from responder.core.incident import apply
+from responder.core.signal import MINUTE
+from responder.store import upkeep
+from responder.store.engine import StorageError, open_engine
+from responder.store.lock import FileLock
+from responder.store.transaction import StorageDown
+from tests.store.conftest import House, Place
+from tests.store.test_store import faults, pushed
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(f"sqlite:///{tmp_path}/responder.db", None)
+
+
+def test_a_second_daemon_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    first = FileLock(tmp_path / "x.db")
+    with pytest.raises(StorageError, match=r"in use by another daemon \(process \d+\)"):
+        FileLock(tmp_path / "x.db")
+    FileLock(tmp_path / "y.db").release()
+    first.release()
+    FileLock(tmp_path / "x.db").release()
+
+
+def test_every_commit_is_synced_to_the_disk(house: House) -> None:
+    assert house.writer.connection().exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    assert house.writer.connection().exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    house.writer.connection().rollback()
+
+
+def test_a_live_file_is_copied_whole(house: House, place: Place, tmp_path: Path) -> None:
+    house.take(pushed("a", "b"))
+    copy = tmp_path / "copy.db"
+    head = upkeep.backup(place.url, copy)
+    assert (head.seq, head.hash) == (house.writer.head_seq, house.writer.head_hash.hex())
+    house.now += MINUTE
+    house.take(pushed("c"))
+    assert list(upkeep.verify(open_engine(f"sqlite:///{copy}", read_only=True), apply, (head.seq, head.hash))) == []
+    restored = House(Place(f"sqlite:///{copy}", None))
+    assert [i.key["instance"] for i in restored.resident.incidents.values()] == ["a", "b"]
+    restored.take(pushed("d"))
+    restored.writer.close()
+    with pytest.raises(StorageError, match="exists already"):
+        upkeep.backup(place.url, copy)
+    with pytest.raises(StorageError, match="does not exist"):
+        upkeep.backup(f"sqlite:///{tmp_path}/none.db", tmp_path / "other.db")
+
+
+def test_a_full_disk_loses_nothing_and_recovers_by_itself(house: House, place: Place) -> None:
+    house.take(pushed("a"))
+    full(house, True)
+    desk = house.decide(pushed(*(f"i{n}" for n in range(500))))
+    with pytest.raises(StorageDown, match="full"):
+        house.commit(desk)
+    assert [i.key["instance"] for i in house.reader.incidents({}, None, 9)] == ["a"]
+    full(house, False)
+    house.commit(desk)
+    assert len(house.reader.incidents({}, None, 1000)) == 501
+    assert faults(place) == []
+
+
+def full(house: House, on: bool) -> None:
+    """Let the file grow no further, or as far as it likes."""
+    pages = house.writer.connection().exec_driver_sql("PRAGMA page_count").scalar() if on else 1 << 30
+    house.writer.connection().exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    house.writer.connection().rollback()
+
+
+def test_a_reader_never_writes(place: Place, house: House) -> None:
+    house.take(pushed("a"))
+    with place.engine(read_only=True).connect() as connection, pytest.raises(Exception, match="readonly"):
+        connection.execute(text("DELETE FROM incident"))
+
+
+def test_the_write_ahead_log_does_not_grow_for_ever(house: House, tmp_path: Path) -> None:
+    for n in range(450):
+        house.take(pushed("a", n=str(n)))
+        house.writer.checkpoint()
+    assert (tmp_path / "responder.db-wal").stat().st_size < 16 << 20
+    house.writer.close()
+    assert not (tmp_path / "responder.db-wal").exists() or (tmp_path / "responder.db-wal").stat().st_size == 0
+    assert sqlite3.connect(tmp_path / "responder.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,0 +1,282 @@
+"""What the store promises, on SQLite and on PostgreSQL alike."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import inspect, text
+
+from responder.core.desk import Desk
+from responder.core.event import Actor, Event
+from responder.core.incident import apply
+from responder.core.signal import DAY, HOUR, MINUTE, SECOND
+from responder.core.silence import Silence, Term
+from responder.handlers.commands import Command, RecordChange, SetSilence
+from responder.handlers.signals import PollFailed, Pushed
+from responder.resident import Resident
+from responder.store import chain, migrate, schema, upkeep
+from responder.store.engine import StorageError, open_engine
+from responder.store.transaction import DataRefused, Fenced
+from tests.store.conftest import START, House, Place, alert
+
+ANN = Actor("person", "ann")
+Edit = Callable[[str], None]
+
+
+def pushed(*instances: str, firing: bool = True, **labels: str) -> Pushed:
+    return Pushed("am-api", [alert(instance, firing, **labels) for instance in instances])
+
+
+def faults(place: Place, anchor: tuple[int, str] | None = None) -> list[str]:
+    return list(upkeep.verify(place.engine(read_only=True), apply, anchor))
+
+
+def busy(house: House) -> None:
+    """Give the store something of every kind."""
+    house.take(pushed("a", "b", "c"))
+    house.now += MINUTE
+    house.take(pushed("b", firing=False), Command("acknowledge", 1, {}, ANN), Command("note", 1, {"text": "Grüße\0"}, ANN))
+    term = Term("instance", "a")
+    house.take(SetSilence(Silence("", (term,), START, START + HOUR, "ann", "move"), "id-1", ANN))
+    house.take(RecordChange("shop", "release", "1.2", None, ""), PollFailed("prom", house.now, "refused"))
+
+
+# The schema.
+
+
+def test_an_empty_database_is_brought_up_and_then_left_alone(place: Place) -> None:
+    engine = place.engine()
+    assert migrate.revision(engine) is None
+    assert migrate.upgrade(engine) is True
+    assert migrate.revision(engine) == migrate.HEAD
+    assert migrate.upgrade(engine) is False
+
+
+def test_migrations_make_the_schema_that_the_program_expects(place: Place) -> None:
+    engine = place.engine()
+    migrate.upgrade(engine)
+    found = inspect(engine)
+    tables = {name for name in found.get_table_names() if name != "alembic_version"}
+    assert tables == set(schema.metadata.tables)
+    for name, table in schema.metadata.tables.items():
+        assert {c["name"] for c in found.get_columns(name)} == {c.name for c in table.columns}, name
+        assert {i["name"] for i in found.get_indexes(name)} == {i.name for i in table.indexes}, name
+
+
+def test_a_database_of_a_newer_program_is_refused(place: Place) -> None:
+    engine = place.engine()
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StorageError, match="9999"):
+        migrate.upgrade(engine)
+
+
+# The commit.
+
+
+def test_what_is_committed_is_read_back_as_it_was(house: House) -> None:
+    busy(house)
+    again = rebuilt(house)
+    memory = house.resident
+    for name in ("alerts", "states", "incidents", "silences", "sources", "changes", "outbox", "facts", "head"):
+        assert getattr(again, name) == getattr(memory, name), name
+    assert sorted(again.keys_of("each")) == sorted(memory.keys_of("each"))
+    assert again.next_due() == memory.next_due()
+
+
+def rebuilt(house: House) -> Resident:
+    again = Resident(house.reader, house.due_of, house.resident._compile_regex)
+    again.rebuild(house.now)
+    return again
+
+
+def test_a_failed_commit_writes_nothing_and_the_next_one_works(house: House) -> None:
+    house.take(pushed("a"))
+    before = everything(house)
+    desk = house.decide(pushed("b"))
+    desk.facts[("x" * 10, ())] = "no number"  # type: ignore[assignment]
+    desk.events.append(Event(START, "noted", "incident", 1 << 70, ANN))  # larger than 64 bits
+    with pytest.raises(DataRefused):
+        house.commit(desk)
+    assert everything(house) == before
+    house.take(pushed("c"))
+    assert [i.key["instance"] for i in house.reader.incidents({}, None, 9)] == ["c", "a"]
+
+
+def test_a_lone_surrogate_is_refused_as_data(house: House) -> None:
+    desk = house.decide(Command("note", 1, {"text": "x"}, ANN)) if house.resident.incidents else Desk(house.resident)
+    desk.outbox.changed.clear()
+    desk.events.append(Event(START, "noted", "incident", 1, Actor("person", "\ud800"), {}))
+    with pytest.raises(DataRefused):
+        house.commit(desk)
+    house.take(pushed("a"))
+
+
+def everything(house: House) -> dict[str, list[Any]]:
+    with house.reader.connect() as connection:
+        return {
+            name: sorted(map(tuple, connection.execute(table.select())), key=repr)
+            for name, table in schema.metadata.tables.items()
+        }
+
+
+def test_two_taking_incidents_of_one_key_are_refused(house: House) -> None:
+    house.take(pushed("a"))
+    row = house.resident.incidents[1]
+    desk = Desk(house.resident)
+    desk.incidents.put(7, msgspec.structs.replace(row, id=7))
+    with pytest.raises(DataRefused):
+        house.commit(desk)
+
+
+def test_who_was_overtaken_writes_nothing_any_more(house: House, place: Place) -> None:
+    house.take(pushed("a"))
+    other = House(place, "other")
+    with pytest.raises(Fenced):
+        house.commit(house.decide(pushed("b")))
+    assert len(house.reader.incidents({}, None, 9)) == 1
+    other.take(pushed("c"))
+    with pytest.raises(Fenced):
+        house.commit(house.decide(pushed("d")))
+    assert faults(place) == []
+    other.writer.close()
+
+
+def test_a_commit_whose_answer_was_lost_is_found_in_the_head(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = house.decide(pushed("a"))
+    house.commit(desk)
+    seq, digest = house.writer.head_seq, house.writer.head_hash
+    house.writer.head_seq, house.writer.head_hash = 0, chain.GENESIS
+    landed = house.writer._landed(desk)
+    assert landed is not None
+    assert (landed.head_seq, landed.head_hash, house.writer.head_seq) == (seq, digest, seq)
+    assert [event.seq for event in landed.events] == list(range(1, seq + 1))
+
+
+# The chain.
+
+
+def test_a_sound_timeline_has_no_fault(house: House, place: Place) -> None:
+    assert faults(place) == []
+    busy(house)
+    assert faults(place) == []
+    head = (house.writer.head_seq, house.writer.head_hash.hex())
+    house.take(pushed("z"))
+    assert faults(place, head) == []
+
+
+@pytest.mark.parametrize(
+    "column, value",
+    [("body", "'{}'"), ("at", "at + 1"), ("recorded_at", "1"), ("actor", "'person:eve'"), ("kind", "'closed'"),
+     ("subject_id", "99"), ("subject_kind", "'problem'")],
+)  # fmt: skip
+def test_an_edited_event_is_found(house: House, place: Place, edit: Edit, column: str, value: str) -> None:
+    busy(house)
+    edit(f"UPDATE event SET {column} = {value} WHERE seq = 2")
+    assert any("event 2 was changed" in fault for fault in faults(place))
+
+
+def test_a_missing_event_is_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    edit("DELETE FROM event WHERE seq = 2")
+    assert "event 2 is missing" in faults(place)
+
+
+def test_a_cut_end_is_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    last = house.writer.head_seq
+    edit(f"DELETE FROM event WHERE seq = {last}")
+    assert any("the head" in fault for fault in faults(place))
+
+
+def test_two_events_that_changed_places_are_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    edit("UPDATE event SET seq = 1000 WHERE seq = 1")
+    edit("UPDATE event SET seq = 1 WHERE seq = 2")
+    edit("UPDATE event SET seq = 2 WHERE seq = 1000")
+    assert faults(place) != []
+
+
+def test_a_chain_that_was_rewritten_whole_is_found_only_with_an_anchor(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    anchor = (house.writer.head_seq, house.writer.head_hash.hex())
+    with place.engine().begin() as connection:
+        head = chain.GENESIS
+        for row in list(connection.execute(schema.event.select().order_by(schema.event.c.seq))):
+            actor = "person:eve" if row.actor == "person:ann" else row.actor
+            digest = chain.digest_of(
+                row.seq, row.at, row.recorded_at, row.subject_kind, row.subject_id, row.kind, actor, row.body
+            )
+            head = chain.link(head, digest)
+            values = {"actor": actor, "digest": digest, "hash": head}
+            connection.execute(schema.event.update().where(schema.event.c.seq == row.seq).values(values))
+        connection.execute(schema.leader.update().values(head_hash=head))
+    assert faults(place) == []
+    assert faults(place, anchor) == [f"event {anchor[0]} is not the one of the anchor"]
+    assert faults(place, (anchor[0] + 5, anchor[1])) == ["the anchor names an event that is not there"]
+
+
+def test_a_row_that_is_not_what_its_events_say_is_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    edit("""UPDATE incident SET body = replace(body, '"priority":"P4"', '"priority":"P1"') WHERE id = 2""")
+    assert faults(place) == ["INC-2.priority is 'P1'; its events say 'P4'"]
+
+
+# Retention.
+
+
+def test_retention_erases_bodies_and_keeps_the_chain(house: House, place: Place) -> None:
+    busy(house)
+    house.take(pushed("a", "c", firing=False))
+    house.now += HOUR
+    for id in (1, 2, 3):
+        house.take(Command("close", id, {}, ANN)) if house.resident.incidents[id].state == "resolved" else None
+    head = (house.writer.head_seq, house.writer.head_hash.hex())
+    later = house.now + 40 * DAY
+    assert upkeep.retain(house.engine, house.now - 30 * DAY, house.now - 30 * DAY) == 0
+    while upkeep.retain(house.engine, later, later):
+        pass
+    assert house.reader.incidents({}, None, 9) == []
+    with house.reader.connect() as connection:
+        assert upkeep.count(connection) == head[0]
+        bodies = [row.body for row in house.reader.events(connection) if row.subject_kind == "incident"]
+        assert bodies and not any(bodies)
+        for table in (schema.alert, schema.incident_alert):
+            assert connection.execute(table.select()).all() == []
+    assert faults(place, head) == []
+    house.take(pushed("new"))
+    assert house.resident.incidents[4].key == {"instance": "new"}, "numbers are not given again"
+    assert faults(place, head) == []
+
+
+def test_retention_takes_no_alert_of_an_incident_that_is_kept(house: House) -> None:
+    house.take(pushed("a"))
+    house.take(pushed("a", firing=False))
+    upkeep.retain(house.engine, house.now + 40 * DAY, house.now - DAY)
+    assert [a.ended for a in house.reader.alerts_of(1, None)] == ["resolved"]
+
+
+# Opening.
+
+
+@pytest.mark.parametrize(
+    "url, schema_name, words",
+    [("mysql://x/y", None, "mysql is not supported"), ("postgresql+psycopg://x/y", "a; drop", "not a plain name"),
+     ("sqlite:////no/such/folder/x.db", None, "does not exist")],
+)  # fmt: skip
+def test_a_url_that_is_no_store_is_refused_with_the_reason(url: str, schema_name: str | None, words: str) -> None:
+    with pytest.raises(StorageError, match=words):
+        open_engine(url, schema_name)
+
+
+def test_a_rebuild_of_much_stays_quick(house: House) -> None:
+    """Not a measurement: a rebuild that asks once per row would be caught by this."""
+    house.take(Pushed("am-api", [alert(f"i{n % 50}", n=str(n)) for n in range(2000)]))
+    again = rebuilt(house)
+    assert len(again.alerts) == 2000
+    assert sum(i.firing for i in again.incidents.values()) == 2000
+    assert {i.alerts_count for i in again.incidents.values()} == {40}
+    assert again.incidents == house.resident.incidents
+    assert house.now + SECOND > START
