@@ -47,6 +47,8 @@ DRAIN: Final = 20.0
 CLOCK_JUMP: Final = 5.0
 """Seconds by which the wall clock may differ from the monotonic one between two ticks."""
 READERS: Final = 4
+OFFERED: Final = 500
+"""Alerts that are offered to a new configuration in one transaction."""
 BUILT_IN: Final = {"alertmanager": "am-webhook", "grafana": "grafana"}
 """Webhooks that need no source of the configuration: path -> name of their signals' source."""
 
@@ -104,7 +106,9 @@ class Daemon:
     def decide(self, item: Item, desk: Desk, now: Instant, careful: bool) -> Any:
         """Hand an item to its handler; runs on the writer thread."""
         if isinstance(item, upkeep.Retain):
-            return upkeep.retain(item, self.engine)
+            return upkeep.retain(item, self.engine, desk, self.resident)
+        if isinstance(item, upkeep.Offer):
+            return upkeep.offer(item, desk, self.book, now)
         if isinstance(item, upkeep.Heartbeat):
             return self.writer.heartbeat(now)
         if isinstance(item, upkeep.Replace):
@@ -113,7 +117,9 @@ class Daemon:
 
     def _replace(self, item: "upkeep.Replace", desk: Desk, now: Instant) -> None:
         """Put another rule book in force, between two batches."""
+        item.book.topology.remember(self.resident.edges)
         self.book = item.book
+        self.resident.reindex()  # due instants may be others now
         commands.loaded(item.loaded, desk, self.book, now, True)
 
     def _committed(self, desk: Desk, events: Sequence[Event]) -> None:
@@ -180,13 +186,21 @@ class Daemon:
         )
         gone = self._gone(self.book)
         await self.intake.submit(self._loaded(self.settings.digest, gone, self.book))
+        await self._offer()
         self._start_polls()
         self.dispatcher.look()
 
+    async def _offer(self) -> None:
+        """Offer what fires already to the rules in force, a slice at a time."""
+        firing = [alert.fp for alert in list(self.resident.alerts.values()) if not alert.ended]
+        for first in range(0, len(firing), OFFERED):
+            await self.intake.submit(upkeep.Offer(firing[first : first + OFFERED]))
+
     def _start_polls(self) -> None:
         polled = [entry for source in self.sources.values() for entry in source.polled(self.book)]
+        known = {(entry.source, entry.query): entry.last_at for entry in self._poller.polled} if self._poller else {}
         for entry in polled:
-            entry.last_at = self._alive_at
+            entry.last_at = known.get((entry.source, entry.query), self._alive_at)
         self._poller = Poller(self.intake, self.clock, polled)
         self._poller.start()
 
@@ -254,6 +268,8 @@ class Daemon:
                 await self._apply_due(now)
             except Unavailable:
                 continue  # logged by the intake; the rows wait
+            except Exception:  # a clock that stops would be worse than anything that happened here
+                log.exception("a tick failed")
             metrics.QUEUE_LENGTH.set(self.intake.queued)
             metrics.flush(self.tally)
 
@@ -342,20 +358,25 @@ class Daemon:
             return wrong
         settings: Settings = loaded.settings
         book = book_of(settings, self.tally)
-        sources = build_sources(settings, self._pool, self.run_blocking)
+        sources = build_sources(settings, self._pool, self.run_blocking, self.sources)
         channels = build_channels(settings, self._pool)
-        item = upkeep.Replace(book, self._loaded(settings.digest, self._gone(book), book))
+        before = self.book
+        item = upkeep.Replace(
+            book, self._loaded(settings.digest, self._gone(book), book), lambda: setattr(self, "book", before)
+        )
         try:
             await self.intake.submit(item)
         except Unavailable as error:
             return [str(error)]
         if self._poller is not None:
             await self._poller.stop()
-        await self._close_sources()
+        for name, source in self.sources.items():
+            if sources.get(name) is not source:
+                await source.aclose()
         self.settings, self.sources = settings, sources
         self.dispatcher.replace(channels)
-        self.resident.reindex()
         self._start_polls()
+        await self._offer()
         metrics.CONFIG_SUCCESSFUL.set(1)
         metrics.CONFIG_SUCCESS_TIME.set(self.clock.now() / SECOND)
         log.info("the configuration was loaded", extra={"rules": len(book.rules), "digest": settings.digest})

@@ -1,6 +1,6 @@
 """From settings to objects: the rule book and the sources, for the daemon and for replay."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from responder import plugins
@@ -77,15 +77,18 @@ class Source:
 
 
 def build_sources(
-    settings: Settings, pool: Any, run_blocking: Callable[..., Awaitable[Any]]
+    settings: Settings, pool: Any, run_blocking: Callable[..., Awaitable[Any]], known: Mapping[str, Source] = {}
 ) -> dict[str, Source]:
-    """Return the sources of a configuration by name.
+    """Return the sources of a configuration by name; of *known* those whose settings are the same stay as they are.
 
     Raises:
         ValueError: One can't be made to work; says which.
     """
     found = {}
     for name, source in settings.sources.items():
+        if name in known and known[name].settings == source:
+            found[name] = known[name]
+            continue
         try:
             found[name] = Source(name, source, plugins.build(source, Context(name, pool, run_blocking)))
         except ValueError as error:

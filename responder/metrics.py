@@ -15,7 +15,7 @@ from responder.core import gauges
 from responder.core.book import Tally
 from responder.core.facts import BUCKETS
 
-disable_created_metrics()  # a start time of each series says nothing here, and doubles the page
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a start time of each series says nothing here, and doubles the page
 P: Final = "responder_"
 REGISTRY: Final = CollectorRegistry(auto_describe=False)
 

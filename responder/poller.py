@@ -42,7 +42,7 @@ class Poller:
     """Runs the polls of one configuration; a source that hangs delays no other."""
 
     def __init__(self, intake: Intake, clock: Clock, polled: Sequence[Polled]) -> None:
-        self._intake, self._clock, self._polled = intake, clock, polled
+        self._intake, self._clock, self.polled = intake, clock, polled
         self._scheduler: AsyncIOScheduler | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,7 +52,7 @@ class Poller:
             timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
         now = self._clock.now()
-        for polled in self._polled:
+        for polled in self.polled:
             first = (now // polled.every + 1) * polled.every + _jitter(polled)
             trigger = IntervalTrigger(seconds=polled.every / SECOND, start_date=to_datetime(first), timezone="UTC")
             self._scheduler.add_job(self._fire, trigger, args=(polled,), next_run_time=to_datetime(first))

@@ -93,6 +93,19 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
     store(desk, alert)
 
 
+def offer(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
+    """Offer an alert that fires already to rules that came after it."""
+    signal = Signal(alert.source, alert.fp, alert.labels, alert.annotations, True, alert.starts_at, alert.ends_at)
+    known = {(joined.rule, joined.key_hash) for joined in alert.joined}
+    joined = list(alert.joined)
+    for hit in book.index.hits(signal):
+        if isinstance(hit.rule.when, EventWhen) and (hit.rule.id, hit.key_hash) not in known:
+            incident = _tell_hit(desk, book, hit, Opened(now, hit.member), alert)
+            joined.append(Joined(hit.rule.id, hit.key_hash, hit.member, incident))
+    if len(joined) > len(alert.joined):
+        store(desk, msgspec.structs.replace(alert, joined=tuple(joined)))
+
+
 def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Result:
     before = desk.delivered_before(signal.source, signal.dedup)
     if before is not None and (not signal.dedup.startswith("body:") or now - before < BODY_DEDUP):

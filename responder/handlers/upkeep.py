@@ -1,11 +1,17 @@
 """What the writer does between batches: retention, and putting another rule book in force."""
 
+from collections.abc import Callable, Sequence
+
 from msgspec import Struct
 from sqlalchemy import Engine
 
+from responder.core import engine
 from responder.core.book import Book
+from responder.core.desk import Desk
 from responder.core.signal import Instant
+from responder.core.silence import forgotten
 from responder.handlers.commands import Loaded
+from responder.resident import Resident
 from responder.store import upkeep
 
 
@@ -31,10 +37,37 @@ class Replace(Struct, frozen=True):
 
     book: Book
     loaded: Loaded
+    undo: Callable[[], None]
     urgent: bool = True
     weight: int = 0
 
+    def give_back(self, resident: Resident) -> None:
+        """It was not stored, so the one before stays in force."""
+        self.undo()
 
-def retain(item: Retain, engine: Engine) -> int:
+
+class Offer(Struct, frozen=True):
+    """Alerts that fire already are offered to the rules of a configuration that is new."""
+
+    fingerprints: Sequence[int]
+    urgent: bool = False
+
+    @property
+    def weight(self) -> int:
+        return len(self.fingerprints)
+
+
+def offer(item: Offer, desk: Desk, book: Book, now: Instant) -> None:
+    """Join each alert to the keys that a new rule gives it."""
+    for fp in item.fingerprints:
+        alert = desk.alerts.get(fp)
+        if alert is not None and not alert.ended:
+            engine.offer(desk, book, alert, now)
+
+
+def retain(item: Retain, database: Engine, desk: Desk, resident: Resident) -> int:
     """Returns how many rows were touched; 0: there is nothing left to do."""
-    return upkeep.retain(engine, item.signals_before, item.closed_before)
+    for silence in list(resident.silences.values()):
+        if forgotten(silence, item.at):
+            desk.silences.drop(silence.id)
+    return upkeep.retain(database, item.signals_before, item.closed_before)

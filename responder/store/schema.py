@@ -44,23 +44,6 @@ event = Table(
     Index("event_subject", "subject_kind", "subject_id", "seq"),
 )
 
-checkpoint = Table(
-    "checkpoint",
-    metadata,
-    Column("seq", Id, primary_key=True, autoincrement=False),
-    Column("at", BigInteger, nullable=False),
-    Column("hash", LargeBinary, nullable=False),
-)
-
-config_version = Table(
-    "config_version",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("digest", String, nullable=False),
-    Column("loaded_at", BigInteger, nullable=False),
-    Column("body", Text, nullable=False),
-)
-
 alert = Table(
     "alert",
     metadata,
