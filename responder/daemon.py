@@ -352,14 +352,14 @@ class Daemon:
         if loaded.settings is not None and not wrong:
             wrong = self._unchangeable(loaded.settings)
         if loaded.settings is None or wrong:
-            metrics.CONFIG_SUCCESSFUL.set(0)
-            for sentence in wrong:
-                log.error("the configuration was not loaded", extra={"error": sentence})
-            return wrong
+            return self._not_loaded(wrong)
         settings: Settings = loaded.settings
         book = book_of(settings, self.tally)
-        sources = build_sources(settings, self._pool, self.run_blocking, self.sources)
-        channels = build_channels(settings, self._pool)
+        try:
+            sources = build_sources(settings, self._pool, self.run_blocking, self.sources)
+            channels = build_channels(settings, self._pool)
+        except ValueError as error:
+            return self._not_loaded([str(error)])
         before = self.book
         item = upkeep.Replace(
             book, self._loaded(settings.digest, self._gone(book), book), lambda: setattr(self, "book", before)
@@ -367,7 +367,7 @@ class Daemon:
         try:
             await self.intake.submit(item)
         except Unavailable as error:
-            return [str(error)]
+            return self._not_loaded([str(error)])
         if self._poller is not None:
             await self._poller.stop()
         for name, source in self.sources.items():
@@ -381,6 +381,13 @@ class Daemon:
         metrics.CONFIG_SUCCESS_TIME.set(self.clock.now() / SECOND)
         log.info("the configuration was loaded", extra={"rules": len(book.rules), "digest": settings.digest})
         return []
+
+    @staticmethod
+    def _not_loaded(wrong: list[str]) -> list[str]:
+        metrics.CONFIG_SUCCESSFUL.set(0)
+        for sentence in wrong:
+            log.error("the configuration was not loaded", extra={"error": sentence})
+        return wrong
 
     def _unchangeable(self, settings: Settings) -> list[str]:
         found = []
@@ -417,5 +424,9 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
         extra={"rules": len(daemon.book.rules), "open": len(daemon.resident.incidents),
                "grace": format_span(settings.startup_grace)},
     )  # fmt: skip
-    asyncio.run(daemon.run())
+    try:
+        asyncio.run(daemon.run())
+    except ValueError as error:  # a source or channel that can't be made to work
+        sys.stderr.write(f"responder: {error}\n")
+        return 1
     return 0

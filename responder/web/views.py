@@ -1,7 +1,7 @@
 """Rows as JSON shapes: names instead of numbers, RFC 3339 instead of microseconds, seconds instead of spans."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 from responder.core.alert import Alert
 from responder.core.book import Book
@@ -195,9 +195,8 @@ def outcomes(facts: Facts) -> dict[tuple[str, str], OutcomesShape]:
         if name == "sla_outcomes_total":
             of = dict(labels)
             counts = found.setdefault((of["service"], of["target"]), {"met": 0, "breached": 0, "exempt": 0})
-            outcome = of["outcome"]
-            if outcome == "met" or outcome == "breached" or outcome == "exempt":
-                counts[outcome] += round(value)
+            outcome = cast("Literal['met', 'breached', 'exempt']", of["outcome"])
+            counts[outcome] += round(value)
     return found
 
 
