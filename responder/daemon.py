@@ -15,7 +15,7 @@ import uvicorn
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from responder import __version__, metrics, plugins
+from responder import __version__, metrics, notify, plugins
 from responder.clock import Clock, SystemClock
 from responder.config.regexes import compile_regex
 from responder.config.settings import Loaded, Settings
@@ -143,6 +143,7 @@ class Daemon:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again."""
         sys.setswitchinterval(0.0005)
+        sockets = notify.inherited(self.settings.listen.host, self.settings.listen.port)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(self._readers)
         self._loop = loop
@@ -164,7 +165,7 @@ class Daemon:
             )
         )  # fmt: skip
         ticker = loop.create_task(self._tick())
-        serving = loop.create_task(server.serve())
+        serving = loop.create_task(server.serve(sockets))
         self.ready = True
         stopped = loop.create_task(self._stop.wait())
         await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -222,6 +223,7 @@ class Daemon:
         self, server: "_Server", serving: asyncio.Task[Any], ticker: asyncio.Task[Any], stopped: asyncio.Task[Any]
     ) -> None:
         self.ready = False
+        notify.tell("STOPPING=1")
         log.info("stopping: open requests are answered, queued signals are stored")
         if self._poller is not None:
             await self._poller.stop()
@@ -255,6 +257,7 @@ class Daemon:
         wall, steady = self.clock.now(), loop.time()
         while True:
             await asyncio.sleep(1)
+            notify.tell("WATCHDOG=1")
             now, passed = self.clock.now(), loop.time() - steady
             jump = (now - wall) / SECOND - passed
             wall, steady = now, loop.time()
@@ -293,6 +296,10 @@ class Daemon:
         if day != self._last_head:
             self._last_head = day
             log.info("head of the timeline", extra={"anchor": f"{self.writer.head_seq}:{self.writer.head_hash.hex()}"})
+
+    def stop(self) -> None:
+        """Drain and end, as SIGTERM does."""
+        self._stop.set()
 
     # What the web asks.
 
@@ -409,6 +416,11 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            notify.tell("READY=1")
 
 
 def run(settings: Settings, load: Callable[[], Loaded]) -> int:
