@@ -36,6 +36,8 @@ class Cause(Struct, frozen=True):
     source: str = ""
     started_at: Instant | None = None
     alert: Alert | None = None
+    accepted_at: Instant | None = None
+    """When we learned of an evaluation: incidents open then, dated by us, not by the evaluation's instant."""
 
 
 def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled: bool = False) -> Result:
@@ -256,9 +258,10 @@ def _end_of_former(desk: Desk, book: Book, rule: Rule, id: int, now: Instant, ex
 
 
 def take_samples(
-    desk: Desk, book: Book, rule: Rule, samples: Sequence[Sample], at: Instant, last_at: Instant | None, source: str
-) -> None:
-    """Decide what one evaluation of a metric rule changes; NaN is no sample."""
+    desk: Desk, book: Book, rule: Rule, samples: Sequence[Sample], at: Instant, last_at: Instant | None, source: str,
+    now: Instant,
+) -> None:  # fmt: skip
+    """Decide what one evaluation of a metric rule at *at* changes, learned *now*; NaN is no sample."""
     by = rule.by
     found: dict[int, tuple[dict[str, str], list[tuple[int, float]], dict[str, str]]] = {}
     for sample in samples:
@@ -279,7 +282,7 @@ def take_samples(
             row = msgspec.structs.replace(row, seen_at=at) if row else KeyState(
                 rule.id, key_hash, key, State(), rule.digest, at)  # fmt: skip
             desk.states.put((rule.id, key_hash), row)
-        _advance(desk, book, rule, row, Sampled(at, tuple(values), last_at), Cause(labels, source=source))
+        _advance(desk, book, rule, row, Sampled(at, tuple(values), last_at), Cause(labels, {}, source, at, None, now))
     missing = [key_hash for key_hash in desk.keys_of(rule.id) if key_hash not in found]
     if not by and not found and not missing:
         whole = canonical({})
@@ -292,7 +295,7 @@ def take_samples(
         if row.state.phase == "closed" and row.incident is None and at - row.seen_at >= FORGET_AFTER:
             desk.states.drop((rule.id, key_hash))
             continue
-        _advance(desk, book, rule, row, Sampled(at, (), last_at), Cause(row.key, source=source))
+        _advance(desk, book, rule, row, Sampled(at, (), last_at), Cause(row.key, {}, source, at, None, now))
 
 
 def expect(desk: Desk, book: Book, rule: Rule, key: dict[str, str], at: Instant) -> None:
@@ -333,6 +336,8 @@ def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, caus
         row = msgspec.structs.replace(row, state=turn.state, seen_at=max(row.seen_at, seen))
         desk.states.put((rule.id, row.key_hash), row)
     for edge in turn.edges:
+        if cause.accepted_at is not None and cause.accepted_at > edge.at:
+            edge = msgspec.structs.replace(edge, at=cause.accepted_at)
         _act(desk, book, rule, desk.states.get((rule.id, row.key_hash)) or row, edge, cause)
     if turn.edges or isinstance(told, Due):
         keys.rest(desk, rule, row.key_hash)

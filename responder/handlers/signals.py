@@ -105,7 +105,7 @@ def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, care
     for rule in book.queries.get(item.query, ()):
         own = Desk(desk)
         try:
-            engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source)
+            engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source, now)
         except Exception as error:
             log.exception("a rule could not be evaluated", extra={"rule": rule.id})
             book.failed(rule.id, repr(error))
