@@ -131,6 +131,10 @@ class Intake:
                 log.critical("another daemon decides now; this one stops", extra={"reason": str(error)})
                 self.failure = str(error)
                 self._answer([(w, None, Unavailable(str(error))) for w in batch])
+            except Exception as error:  # the last resort: without this thread nothing would be answered any more
+                log.exception("a batch failed")
+                self._give_back(batch)
+                self._answer([(w, None, error) for w in batch])
 
     def _gather(self) -> list[_Waiting] | None:
         with self._wake:
@@ -178,6 +182,7 @@ class Intake:
                 except DataRefused as refused:
                     log.error("an item was refused by the store", extra={"reason": str(refused)})
                     error = refused
+                    self._give_back([waiting])
                 except StorageDown as down:
                     self._refuse([waiting], down)
                     continue
@@ -218,11 +223,15 @@ class Intake:
             log.error("the store takes no writes; answers are 503 until it does", extra={"reason": str(error)})
         self.failure = str(error)
         metrics.STORAGE_UP.set(0)
+        self._give_back(batch)
+        self._answer([(w, None, Unavailable(f"the store takes no writes: {error}")) for w in batch])
+
+    def _give_back(self, batch: Sequence[_Waiting]) -> None:
+        """Nothing of the batch was stored: what it took from those who wait waits again."""
         for waiting in batch:
             give_back = getattr(waiting.item, "give_back", None)
             if give_back is not None:
                 give_back(self._resident)
-        self._answer([(w, None, Unavailable(f"the store takes no writes: {error}")) for w in batch])
 
     def _answer(self, answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
         assert self._loop is not None
@@ -251,6 +260,7 @@ def _settle(answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
 def _changes_store(desk: Desk) -> bool:
     return bool(
         desk.occurrences or desk.events or desk.states.changed or desk.silences.changed or desk.facts
-        or desk.outbox.changed or desk.changes.changed or desk.sources.changed
+        or desk.outbox.changed or desk.changes.changed or desk.sources.changed or desk.problems.changed
+        or desk.board_rows is not None or desk.edges
         or any(id not in desk.counted for id in desk.incidents.changed)
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """Time passes: what was due is applied, dated with its true instant, once."""
 
+import logging
 from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -8,10 +10,13 @@ from responder.core import engine, lifecycle, problems
 from responder.core.book import PATIENCE, Book
 from responder.core.desk import Desk
 from responder.core.rule import AbsenceWhen
-from responder.core.signal import Instant
+from responder.core.signal import MINUTE, Instant
 from responder.resident import Resident, Subject
 
-SLICE = 500
+log = logging.getLogger(__name__)
+SLICE: Final = 500
+AGAIN: Final = MINUTE
+"""A subject that could not be decided is looked at again after so long."""
 
 
 class Away(Struct, frozen=True):
@@ -38,11 +43,17 @@ class Tick(Struct):
 
 def tick(item: Tick, desk: Desk, book: Book, now: Instant, resident: Resident, away: Away) -> None:
     """Apply what is due; what can't be judged yet is looked at again later."""
-    item.subjects = resident.take_due(now, SLICE)
+    if not item.subjects:  # else it is decided again, because a neighbour of its batch failed
+        item.subjects = resident.take_due(now, SLICE)
     for subject in item.subjects:
         own = Desk(desk)
-        later = _apply(subject, own, book, now, away)
-        desk.merge(own)
+        try:
+            later = _apply(subject, own, book, now, away)
+        except Exception:  # one that fails must not stop the clocks of all others
+            log.exception("what was due could not be applied", extra={"subject": ":".join(map(str, subject))})
+            later = now + AGAIN
+        else:
+            desk.merge(own)
         if later is not None:
             resident.look_again(subject, later)
     resident.forget_ended(now)

@@ -166,7 +166,8 @@ class Reader:
 
     def delivered_before(self, source: str, dedup: str) -> Instant | None:
         table = schema.alert
-        query = select(func.max(table.c.updated_at)).where(table.c.dedup == dedup, table.c.source == source)
+        wanted = (schema.DEDUPED, table.c.dedup == rows.dedup_text(dedup), table.c.source == source)
+        query = select(func.max(table.c.updated_at)).where(*wanted)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
 

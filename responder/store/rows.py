@@ -1,7 +1,8 @@
 """Between structs and rows: what the writer stores and what a start reads back."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from hashlib import sha256
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from responder.core.signal import Instant
 from responder.core.silence import Silence
 from responder.core.topology import Edge
 
+INDEXED: Final = 200
+"""Characters of a text that an index takes; PostgreSQL refuses rows of an index beyond 2.7 kB."""
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
@@ -40,7 +43,7 @@ def decoder(type_: type[T]) -> Callable[[str], T]:
 def alert_row(a: Alert) -> Row:
     return (
         a.id, a.fp, a.source, text_of(a.labels), text_of(a.annotations), a.starts_at, a.ends_at, a.updated_at,
-        a.since, clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", clean(a.dedup), a.polled,
+        a.since, clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", dedup_text(a.dedup), a.polled,
     )  # fmt: skip
 
 
@@ -76,8 +79,8 @@ def state_of(row: Row) -> KeyState:
 
 def incident_row(i: Incident, due: Instant | None) -> Row:
     return (
-        i.id, i.rule, i.key_hash, text_of(i.key), i.state, i.taking, i.service, i.team, i.owner, i.priority, clean(i.title),
-        i.problem, " ".join(i.flags), i.opened_at, i.resolved_at, i.closed_at, due, i.version, i.alerts_count,
+        i.id, i.rule, i.key_hash, text_of(i.key), i.state, i.taking, clean(i.service)[:INDEXED], i.team, clean(i.owner), i.priority,
+        clean(i.title), i.problem, " ".join(i.flags), i.opened_at, i.resolved_at, i.closed_at, due, i.version, i.alerts_count,
         text_of(i),
     )  # fmt: skip
 
@@ -95,11 +98,16 @@ def message_row(m: Message) -> Row:
 
 
 def change_row(c: Change) -> Row:
-    return (c.id, c.at, c.service, text_of(c))
+    return (c.id, c.at, clean(c.service)[:INDEXED], text_of(c))
 
 
 def source_row(s: SourceState) -> Row:
     return (s.name, s.failing_since, text_of(s))
+
+
+def dedup_text(id: str) -> str:
+    """Return the id of a momentary occurrence as it is looked up: senders choose how long theirs are."""
+    return clean(id) if len(id) <= INDEXED else "sha256:" + sha256(id.encode()).hexdigest()
 
 
 def clean(text: str) -> str:

@@ -6,7 +6,20 @@ once by msgspec. Time-driven rows carry their due instant themselves (``alert.en
 when something happens and no second table to keep in step.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    literal_column,
+)
 
 metadata = MetaData()
 # SQLite numbers rows itself only for INTEGER PRIMARY KEY; PostgreSQL needs 64 bits.
@@ -64,6 +77,9 @@ alert = Table(
     Column("dedup", String, nullable=False),
     Column("polled", Boolean, nullable=False),
 )
+DEDUPED = alert.c.dedup != literal_column("''")
+"""Written out, so that SQLite sees that a look-up may use the index."""
+Index("alert_dedup", alert.c.dedup, alert.c.source, sqlite_where=DEDUPED, postgresql_where=DEDUPED)
 Index("alert_firing", alert.c.id, sqlite_where=alert.c.ended == "", postgresql_where=alert.c.ended == "")
 
 incident_alert = Table(

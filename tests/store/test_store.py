@@ -18,7 +18,7 @@ from responder.resident import Resident
 from responder.store import chain, migrate, schema, upkeep
 from responder.store.engine import StorageError, open_engine
 from responder.store.transaction import DataRefused, Fenced
-from tests.store.conftest import START, House, Place, alert
+from tests.store.conftest import START, House, Place, alert, book_of
 
 ANN = Actor("person", "ann")
 Edit = Callable[[str], None]
@@ -36,7 +36,9 @@ def busy(house: House) -> None:
     """Give the store something of every kind."""
     house.take(pushed("a", "b", "c"))
     house.now += MINUTE
-    house.take(pushed("b", firing=False), Command("acknowledge", 1, {}, ANN), Command("note", 1, {"text": "Grüße\0"}, ANN))
+    house.take(
+        pushed("b", firing=False), Command("acknowledge", 1, {}, ANN), Command("note", 1, {"text": "Grüße\0"}, ANN)
+    )
     term = Term("instance", "a")
     house.take(SetSilence(Silence("", (term,), START, START + HOUR, "ann", "move"), "id-1", ANN))
     house.take(RecordChange("shop", "release", "1.2", None, ""), PollFailed("prom", house.now, "refused"))
@@ -120,6 +122,45 @@ def everything(house: House) -> dict[str, list[Any]]:
             name: sorted(map(tuple, connection.execute(table.select())), key=repr)
             for name, table in schema.metadata.tables.items()
         }
+
+
+NUL = "a\0b"
+
+
+def test_a_nul_is_stored_wherever_it_stands(place: Place) -> None:
+    """PostgreSQL takes no NUL in a text; JSON writes it escaped, and plain columns show a sign for it."""
+    house = House(place, book=book_of(NUL))
+    signal = alert(NUL, extra=NUL)
+    house.take(Pushed("am-api", [msgspec.structs.replace(signal, annotations={"summary": NUL})]))
+    eve = Actor("person", NUL)
+    term = Term("instance", NUL)
+    house.take(SetSilence(Silence("", (term,), START, START + HOUR, NUL, NUL), "id-1", eve))
+    house.take(Command("assign", 1, {"to": NUL}, eve), Command("note", 1, {"text": NUL}, eve))
+    house.take(RecordChange(NUL, NUL, NUL, None, NUL), PollFailed("prom", house.now, NUL))
+    momentary = msgspec.structs.replace(signal, momentary=True, dedup=NUL)
+    house.take(Pushed("jobs", [momentary]))
+    house.take(Pushed("jobs", [momentary]))
+    [incident] = house.reader.incidents({}, None, 9)
+    assert (incident.service, incident.owner, incident.title) == (NUL, NUL, f"on {NUL}")
+    assert faults(place) == []
+    again = rebuilt(house)
+    assert again.incidents == house.resident.incidents and again.alerts == house.resident.alerts
+    assert house.reader.timeline("incident", 1, 0, 9)[-1].event.actor.kind == "person"
+    house.writer.close()
+
+
+def test_texts_without_end_are_stored(place: Place) -> None:
+    """An index of PostgreSQL takes no more than 2.7 kB of one row."""
+    long = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(5000))
+    house = House(place, book=book_of(long))
+    momentary = msgspec.structs.replace(alert(long), momentary=True, dedup=long, url=long)
+    house.take(
+        Pushed("jobs", [momentary]), Pushed("am-api", [alert(long)]), RecordChange(long, "release", "1", None, "")
+    )
+    assert house.reader.incidents({}, None, 9)[0].service == long
+    assert house.reader.delivered_before("am-api", long) == START
+    assert house.reader.delivered_before("am-api", long[:-1]) is None
+    house.writer.close()
 
 
 def test_two_taking_incidents_of_one_key_are_refused(house: House) -> None:
