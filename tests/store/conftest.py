@@ -86,7 +86,7 @@ class House:
         return outcome
 
 
-def alert(instance: str, firing: bool = True, **labels: str) -> Signal:
+def alert(instance: str, firing: bool = True, /, **labels: str) -> Signal:
     known = {"alertname": "Down", "instance": instance, **labels}
     return Signal("am-api", fingerprint(known), known, {"summary": "s"}, firing, START, None if firing else START)
 
