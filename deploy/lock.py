@@ -16,7 +16,8 @@ from pip._internal.models.index import PyPI
 
 INDEX = PyPI.simple_url.rstrip("/")
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = ["hatchling>=1.27"]
+BUILD = ["hatchling>=1.27", "editables"]
+"""What `pip install -e .` needs of its own; part of no installed distribution."""
 HEAD = "# Made by `make lock` from pyproject.toml. Versions and hashes; the index is your pip's own.\n"
 
 
