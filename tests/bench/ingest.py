@@ -51,7 +51,9 @@ def incidents(folder: Path, quick: bool) -> Iterator[Row]:
         send(server, posts(alerts("warm", range(640)), 64), 8)
         seen = [send(server, posts(alerts(f"turn{turn}", range(count)), 64), 8) for turn in range(rounds)]
     rate, cost = median(sent.rate for sent in seen), median(sent.cost for sent in seen)
-    yield at_least("alerts that each open an incident, batch 64", rate, 2_000, f"{rate:,.0f}/s, {cost:.0f} us CPU", "/s")
+    yield at_least(
+        "alerts that each open an incident, batch 64", rate, 2_000, f"{rate:,.0f}/s, {cost:.0f} us CPU", "/s"
+    )
 
 
 @contextlib.contextmanager

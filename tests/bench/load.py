@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
+from responder.clock import SystemClock
+from responder.core.instant import format_instant
+from responder.core.signal import HOUR, SECOND
 from tests.bench.servers import Server
 
 SERVICES = 200
@@ -22,8 +24,8 @@ _PATIENCE = struct.pack("ll", 30, 0)
 
 def alerts(run: str, numbers: range, services: int = SERVICES) -> list[dict[str, object]]:
     """Return alerts as Prometheus posts them, distinct by ``instance``; *run* tells those of two runs apart."""
-    now = datetime.now(UTC)
-    starts_at, ends_at = ((now + by).isoformat() for by in (timedelta(seconds=-30), timedelta(hours=1)))
+    now = SystemClock().now()
+    starts_at, ends_at = format_instant(now - 30 * SECOND), format_instant(now + HOUR)
     return [
         {
             "labels": {
