@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 SLICE = 1000
 """Signals of one transaction, at most; an item is never split."""
+ENOUGH = 256
+"""So many items and signals together are handed to the writer at once, though the loop may bring more."""
+QUIET = 2
+"""Turns of the loop that bring nothing new: a request that was read becomes an item one turn later."""
 
 
 class Item(Protocol):
@@ -74,6 +78,9 @@ class Intake:
         self._urgent: deque[_Waiting] = deque()
         self._signals: deque[_Waiting] = deque()
         self._queued = 0
+        self._arrived: list[_Waiting] = []
+        self._arriving = 0
+        """The weight of what arrived and is not handed over."""
         self._wake = threading.Condition()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -95,26 +102,47 @@ class Intake:
         assert self._loop is not None
         if self._stopping:
             raise Unavailable("the daemon is stopping")
-        if not item.urgent and self._queued + item.weight > self._limit and self._queued:
+        if not item.urgent and self.queued and self.queued + item.weight > self._limit:
             raise Unavailable("the queue is full")
         future: asyncio.Future[Any] = self._loop.create_future()
-        waiting = _Waiting(item, future)
-        with self._wake:
-            if item.urgent:
-                self._urgent.append(waiting)
-            else:
-                self._signals.append(waiting)
-                self._queued += item.weight
-            self._wake.notify()
+        if not self._arrived:
+            self._loop.call_soon(self._collect, 1, 0)
+        self._arrived.append(_Waiting(item, future))
+        if not item.urgent:
+            self._arriving += item.weight
         return future
+
+    def _collect(self, seen: int, quiet: int) -> None:
+        """Hand over what arrived when the loop brings nothing more, or when it is enough to begin with.
+
+        To wake the writer for each request would have it commit each alone, and have two threads
+        fight for the interpreter at every system call.
+        """
+        assert self._loop is not None
+        count = len(self._arrived)
+        quiet = quiet + 1 if count == seen else 0
+        if quiet < QUIET and count + self._arriving < ENOUGH:
+            self._loop.call_soon(self._collect, count, quiet)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        arrived, weight = self._arrived, self._arriving
+        self._arrived, self._arriving = [], 0
+        with self._wake:
+            for waiting in arrived:
+                (self._urgent if waiting.item.urgent else self._signals).append(waiting)
+            self._queued += weight
+            self._wake.notify()
 
     @property
     def queued(self) -> int:
         """How many signals wait."""
-        return self._queued
+        return self._queued + self._arriving
 
     async def stop(self) -> None:
         """Decide what is queued, then end the thread."""
+        self._hand_over()
         with self._wake:
             self._stopping = True
             self._wake.notify()
