@@ -5,6 +5,7 @@ those of all files of a version, so that other machines install from the same lo
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from pip._internal.models.index import PyPI
 
-INDEX = PyPI.simple_url.rstrip("/")
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ["hatchling>=1.27", "editables"]
 """What `pip install -e .` needs of its own; part of no installed distribution."""
@@ -32,10 +32,9 @@ def resolve(requirements: list[str]) -> dict[str, str]:
 
 def hashes(name: str, version: str) -> list[str]:
     """Return the SHA-256 of every file of a version that has not been withdrawn."""
-    request = urllib.request.Request(
-        f"{INDEX}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    index = os.environ.get("PIP_INDEX_URL", PyPI.simple_url).rstrip("/")
+    request = urllib.request.Request(f"{index}/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 the index that pip itself uses
         files = json.load(answer)["files"]
     wheel, sdist = f"-{version}-", f"-{version}.tar.gz"
     return sorted(
