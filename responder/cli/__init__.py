@@ -2,38 +2,36 @@
 
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from responder import __version__
+from responder.cli.loading import file_or_default, kinds, number, print_findings, sound
+from responder.cli.loading import load as load_files
 
 if TYPE_CHECKING:
     from responder.config.settings import Loaded
 
-CLIENT = ("incidents", "problems", "services", "silences")
-LINT = 3
-"""Exit status of ``check --lint-fatal`` when there are warnings."""
+ELSEWHERE = dict.fromkeys(("incidents", "problems", "services", "silences"), ("responder.cli.client", "GROUPS"))
+ELSEWHERE |= dict.fromkeys(("check", "test", "explain", "replay", "import"), ("responder.cli.rules", "COMMANDS"))
+"""Commands of other modules: where each stands in which mapping."""
 
 
 class _Group(click.Group):
-    """Finds the client's commands only when they are asked for."""
+    """Finds the commands of other modules only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_client_names()})
+        return sorted({*super().list_commands(ctx), *ELSEWHERE})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name in CLIENT:
-            groups: dict[str, click.Command] = importlib.import_module("responder.cli.client").GROUPS
-            return groups.get(name)
-        return super().get_command(ctx, name)
-
-
-def _client_names() -> list[str]:
-    return [*importlib.import_module("responder.cli.client").GROUPS]
+        if name not in ELSEWHERE:
+            return super().get_command(ctx, name)
+        module, mapping = ELSEWHERE[name]
+        found: click.Command | None = getattr(importlib.import_module(module), mapping).get(name)
+        return found
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -57,13 +55,13 @@ def run(config: Path | None, listen: str | None, log: str | None, log_level: str
         check_owner()
     except PluginError as error:
         raise click.ClickException(str(error)) from None
-    where = _file_or_default(config)
+    where = file_or_default(config)
 
     def load() -> "Loaded":
-        return _load([where] if where else [], strict=True, listen=listen)
+        return load_files([where] if where else [], strict=True, listen=listen)
 
     loaded = load()
-    _print_findings(loaded, warnings=True)
+    print_findings(loaded, warnings=True)
     if loaded.settings is None:
         raise click.ClickException("the configuration has errors; nothing was started")
     from responder import daemon
@@ -72,82 +70,18 @@ def run(config: Path | None, listen: str | None, log: str | None, log_level: str
 
 
 @main.command()
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--lint-fatal", is_flag=True, help="Exit 3 when there are warnings.")
-def check(files: tuple[Path, ...], lint_fatal: bool) -> None:
-    """Report every mistake of configuration and rules with its place and a hint."""
-    given = list(files) or [where for where in [_file_or_default(None)] if where]
-    if not given:
-        raise click.ClickException("there is no responder.yml here; name a file")
-    errors = warnings = rules = 0
-    for file in given:
-        loaded = _load([file], strict=False)
-        _print_findings(loaded, warnings=True)
-        errors, warnings = errors + len(loaded.errors), warnings + len(loaded.warnings)
-        rules += len(loaded.settings.rules) if loaded.settings else 0
-    if errors:
-        click.echo(f"{_number(errors, 'error')}, {_number(warnings, 'warning')}", err=True)
-        sys.exit(1)
-    click.echo(f"good: {_number(len(given), 'file')}, {_number(rules, 'rule')}, {_number(warnings, 'warning')}")
-    if warnings and lint_fatal:
-        sys.exit(LINT)
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:9920", show_default=True)
+@click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after so long.")
+def demo(listen: str, seconds: float | None) -> None:
+    """Run the daemon on a simulated shop that breaks and heals; needs nothing else, leaves nothing behind."""
+    from responder import demo as shop
+    from responder import log as logs
 
-
-@main.command()
-@click.option("--config", type=click.Path(path_type=Path), required=True)
-@click.option("--prometheus", metavar="URL", help="Judge the metric rules over what this Prometheus remembers.")
-@click.option("--alerts", type=click.Path(path_type=Path), help='Lines of {"at": ..., "alerts": [...]}.')
-@click.option("--from", "start", metavar="T", help="RFC 3339.")
-@click.option("--to", "end", metavar="T", help="RFC 3339; without it a file is replayed to its end.")
-def replay(config: Path, prometheus: str | None, alerts: Path | None, start: str | None, end: str | None) -> None:
-    """Run a history through the daemon's handlers and print what would have happened, as JSON."""
-    from responder import replay as history
-    from responder.core.instant import parse_instant
-
-    if (prometheus is None) == (alerts is None):
-        raise click.UsageError("give --prometheus or --alerts")
-    if prometheus is not None and (start is None or end is None):
-        raise click.UsageError("--prometheus needs --from and --to")
-    loaded = _load([config], strict=False)
-    _print_findings(loaded, warnings=False)
-    if loaded.settings is None:
-        sys.exit(1)
+    logs.set_up("WARNING", text=True)
     try:
-        begin, until = (parse_instant(text) if text is not None else None for text in (start, end))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
-        with _Bar() as bar:
-            if alerts is not None:
-                found = history.replay_alerts(loaded.settings, alerts, until, bar)
-            else:
-                assert prometheus is not None and begin is not None and until is not None
-                found = history.replay_metrics(loaded.settings, prometheus, begin, until, bar)
-            for piece in found:
-                sys.stdout.buffer.write(piece)
-    except history.ReplayError as error:
+        shop.run(kinds(), listen, seconds, click.echo)
+    except shop.CannotStart as error:
         raise click.ClickException(str(error)) from None
-
-
-class _Bar:
-    """On a terminal: how far a replay has come, on one line that goes away."""
-
-    def __init__(self) -> None:
-        self._on, self._count = sys.stderr.isatty(), 0
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __call__(self, at: int) -> None:
-        self._count += 1
-        if self._on and self._count % 500 == 0:
-            from responder.core.instant import format_instant
-
-            click.echo(f"\r{format_instant(at)[:19]}  {self._count} steps", nl=False, err=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._on:
-            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
 
 
 @main.command()
@@ -155,7 +89,7 @@ def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     from responder.config.schema import json_schema
 
-    click.echo(json.dumps(json_schema(_kinds()), indent=2))
+    click.echo(json.dumps(json_schema(kinds()), indent=2))
 
 
 @main.group()
@@ -193,7 +127,9 @@ def db_backup(target: Path, config: Path | None) -> None:
 
 
 @db.command("verify")
-@click.option("--anchor", metavar="SEQ:HASH", help="Noted at a backup or from the log; shows a timeline rewritten whole.")
+@click.option(
+    "--anchor", metavar="SEQ:HASH", help="Noted at a backup or from the log; shows a timeline rewritten whole."
+)
 @_config
 def db_verify(anchor: str | None, config: Path | None) -> None:
     """Check the timeline's chain of hashes, and that incidents are what their events say."""
@@ -213,59 +149,13 @@ def db_verify(anchor: str | None, config: Path | None) -> None:
     for fault in faults:
         click.echo(fault, err=True)
     with Reader(engine).connect() as connection:
-        click.echo(f"{_number(count(connection), 'event')}, head {head(connection)}: " + ("bad" if faults else "good"))
+        click.echo(f"{number(count(connection), 'event')}, head {head(connection)}: " + ("bad" if faults else "good"))
     sys.exit(1 if faults else 0)
 
 
-def _kinds() -> Any:
-    from responder.config.settings import Kinds
-    from responder.plugins import channel_settings, kinds, source_settings
-
-    return Kinds(
-        {name: source_settings(name) for name in kinds("sources")},
-        {name: channel_settings(name) for name in kinds("channels")},
-    )
-
-
-def _load(files: list[Path], *, strict: bool, listen: str | None = None) -> "Loaded":
-    from responder.clock import SystemClock
-    from responder.config.loader import defaults, load
-
-    now = SystemClock().now()
-    return (
-        load(files, kinds=_kinds(), env=os.environ, strict_secrets=strict, now=now, listen=listen)
-        if files
-        else defaults(kinds=_kinds(), now=now, listen=listen)
-    )
-
-
 def _storage(config: Path | None) -> tuple[str, str | None]:
-    where = _file_or_default(config)
+    where = file_or_default(config)
     if where is None:
         return "sqlite:///responder.db", None
-    loaded = _load([where], strict=False)
-    if loaded.settings is None:
-        _print_findings(loaded, warnings=False)
-        raise click.ClickException("the configuration has errors")
-    storage = loaded.settings.storage
+    storage = sound(where).storage
     return storage.url.reveal(), storage.schema
-
-
-def _file_or_default(config: Path | None) -> Path | None:
-    if config is not None:
-        if not config.exists():
-            raise click.ClickException(f"{config} does not exist")
-        return config
-    default = Path("responder.yml")
-    return default if default.exists() else None
-
-
-def _print_findings(loaded: "Loaded", *, warnings: bool) -> None:
-    for error in loaded.errors:
-        click.echo(str(error), err=True)
-    for warning in loaded.warnings if warnings else ():
-        click.echo(f"warning: {warning}", err=True)
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
