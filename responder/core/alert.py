@@ -58,12 +58,13 @@ class Alert(Struct, frozen=True, gc=False):
 Outcome: TypeAlias = Literal["opened", "restarted", "repeated", "changed", "ended", "stale"]
 
 
-def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = False) -> tuple[Outcome, Alert | None]:
+def observe(
+    known: Alert | None, signal: Signal, now: Instant, polled: bool = False, next_id: int = 0
+) -> tuple[Outcome, Alert | None]:
     """Say what a signal does to the alert it speaks of, and the alert afterwards.
 
-    opened: a new occurrence begins (its ``id`` is 0, the caller numbers it). restarted: the
-    same, and the one before, which still fires, is over by that. repeated:
-    nothing but ``updated_at`` differs. changed: something worth storing differs. ended: the
+    opened: a new occurrence begins, under *next_id*. restarted: the same, and the one before,
+    which still fires, is over by that. repeated: nothing but ``updated_at`` differs. changed: something worth storing differs. ended: the
     occurrence is over. stale: an old message, or an end of what never fired here.
 
     Source: the merge rules of Alertmanager's memory provider, with occurrences told apart.
@@ -73,9 +74,9 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
     if known is None or known.ended:
         if known is not None and known.ended == "resolved" and signal.starts_at <= known.newest_start:
             return "stale", known
-        return "opened", _begun(signal, now, polled, signal.starts_at)
+        return "opened", _begun(signal, now, polled, signal.starts_at, next_id)
     if signal.starts_at > known.newest_start > 0 and not signal.implied and signal.source == known.source:
-        return "restarted", _begun(signal, now, polled, known.since)
+        return "restarted", _begun(signal, now, polled, known.since, next_id)
     ends_at, timeout = signal.ends_at, signal.timeout
     if ends_at is None:
         ends_at, timeout = known.ends_at, known.timeout
@@ -99,9 +100,9 @@ def observe(known: Alert | None, signal: Signal, now: Instant, polled: bool = Fa
     )  # fmt: skip
 
 
-def _begun(signal: Signal, now: Instant, polled: bool, since: Instant) -> Alert:
+def _begun(signal: Signal, now: Instant, polled: bool, since: Instant, id: int) -> Alert:
     return Alert(
-        id=0, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
+        id=id, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
         starts_at=signal.starts_at, ends_at=signal.ends_at, updated_at=now, since=since, url=signal.url,
         timeout=signal.timeout, newest_start=0 if signal.implied else signal.starts_at, dedup=signal.dedup,
         polled=polled,

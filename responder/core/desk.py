@@ -265,9 +265,11 @@ class Desk:
 
     def recount(self, row: Incident, **counts: Any) -> Incident:
         """Change the counts of an incident: kept in memory, stored with its next event."""
-        if row.id not in self.incidents.changed:
+        changed = self.incidents.changed
+        if row.id not in changed:
             self.counted.add(row.id)
-        return self.amend(row, **counts)
+        changed[row.id] = row = msgspec.structs.replace(row, **counts)
+        return row
 
     def amend(self, row: Incident, **fields: Any) -> Incident:
         """Change fields that no event speaks of."""

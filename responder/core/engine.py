@@ -45,7 +45,7 @@ def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled:
     if signal.momentary:
         return _take_momentary(desk, book, signal, now)
     known = desk.alerts.get(signal.fp)
-    outcome, alert = observe(known, signal, now, polled)
+    outcome, alert = observe(known, signal, now, polled, desk.head.next_alert)
     if alert is None or outcome == "stale":
         return "duplicate"
     if outcome == "repeated":
@@ -76,9 +76,7 @@ def store(desk: Desk, alert: Alert) -> None:
 
 
 def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -> None:
-    head = desk.head
-    alert = msgspec.structs.replace(alert, id=head.next_alert)
-    head.next_alert += 1
+    desk.head.next_alert += 1
     joined = []
     expire = 0
     for hit in book.index.hits(signal):
@@ -155,7 +153,7 @@ def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> i
     rule = hit.rule
     row = desk.states.get((rule.id, hit.key_hash))
     incident = desk.incidents.get(row.incident) if row is not None and row.incident is not None else None
-    if incident is not None and row is not None and incident.taking and _too_old(rule, incident, told.at):
+    if row is not None and incident is not None and incident.max_age is not None and _too_old(rule, incident, told.at):
         lifecycle.stop_taking(desk, book, incident, told.at)
         row = msgspec.structs.replace(row, state=State(), incident=None)
         desk.states.put((rule.id, hit.key_hash), row)
@@ -168,8 +166,7 @@ def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> i
             row = msgspec.structs.replace(row, state=State(), incident=None)
     if row is None:
         row = KeyState(rule.id, hit.key_hash, hit.key, State(), rule.digest, told.at)
-    _advance(desk, book, rule, row, told, cause)
-    after = desk.states.get((rule.id, hit.key_hash))
+    after = _advance(desk, book, rule, row, told, cause)
     if after is None or after.incident is None:
         return None
     incident = desk.incidents.get(after.incident)
@@ -194,7 +191,8 @@ def _joining(book: Book, rule: Rule, cause: Cause, at: Instant) -> problems.Join
 
 def _too_old(rule: Rule, incident: Incident, at: Instant) -> bool:
     return (
-        incident.max_age is not None
+        incident.taking
+        and incident.max_age is not None
         and isinstance(rule.when, EventWhen)
         and at >= incident.opened_at + incident.max_age
     )
@@ -206,10 +204,8 @@ def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, 
     common = incident.common
     if incident.alerts_count == 0:
         common = {name: value for name, value in labels.items() if name not in incident.labels}
-    else:
-        differing = [name for name, value in common.items() if labels.get(name) != value]
-        if differing:
-            common = {name: value for name, value in common.items() if name not in differing}
+    elif not common.items() <= labels.items():
+        common = {name: value for name, value in common.items() if labels.get(name) == value}
     counts = {"alerts_count": incident.alerts_count + 1, "firing": incident.firing + (not momentary)}
     if common is incident.common:
         incident = desk.recount(incident, **counts)
@@ -328,8 +324,11 @@ def tell(
     _advance(desk, book, rule, row, told, cause)
 
 
-def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, cause: Cause) -> None:
-    """Step a condition and act on its edges; touching a key first applies what was due on it."""
+def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, cause: Cause) -> KeyState | None:
+    """Step a condition, act on its edges and return the row after it.
+
+    Touching a key first applies what was due on it.
+    """
     turn = step(rule.when, row.state, told)
     if turn.state is not row.state:
         seen = row.seen_at if isinstance(told, Due) or (isinstance(told, Sampled) and not told.values) else told.at
@@ -339,8 +338,10 @@ def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, caus
         if cause.accepted_at is not None and cause.accepted_at > edge.at:
             edge = msgspec.structs.replace(edge, at=cause.accepted_at)
         _act(desk, book, rule, desk.states.get((rule.id, row.key_hash)) or row, edge, cause)
-    if turn.edges or isinstance(told, Due):
-        keys.rest(desk, rule, row.key_hash)
+    if not turn.edges and not isinstance(told, Due):
+        return row
+    keys.rest(desk, rule, row.key_hash)
+    return desk.states.get((rule.id, row.key_hash))
 
 
 def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: Cause) -> None:

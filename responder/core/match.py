@@ -182,10 +182,8 @@ class Index:
 
     def _candidates(self, labels: Labels) -> list[_Entry]:
         found = self._always.copy()
-        for name, value in labels.items():
-            filed = self._filed.get(name)
-            if filed is not None and value in filed:
-                found += filed[value]
+        for name, filed in self._filed.items():
+            found += filed.get(labels.get(name, ""), ())
         return found
 
     def _hit(self, entry: _Entry, signal: Signal) -> Hit | None:
