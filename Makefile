@@ -4,7 +4,7 @@ BIN := .venv/bin
 LOCK := deploy/requirements.lock
 TEST_LOCK := deploy/requirements-test.lock
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench docs lock clean
 
 run: .venv/run
 	$(BIN)/responder run
@@ -20,6 +20,9 @@ check: .venv/test
 
 bench: .venv/test
 	$(BIN)/python -m tests.bench
+
+docs: .venv/test
+	$(BIN)/python deploy/reference.py
 
 lock:
 	$(PYTHON) deploy/lock.py
