@@ -105,6 +105,14 @@ class Change(Struct, frozen=True):
     url: str = ""
 
 
+def _recounted(row: KeyState, before: KeyState) -> bool:
+    """Say whether nothing differs but how many alerts of the key fire, and when it was seen last."""
+    if row.state.firing == before.state.firing:
+        return False
+    state = msgspec.structs.replace(row.state, firing=before.state.firing)
+    return msgspec.structs.replace(row, state=state, seen_at=before.seen_at) == before
+
+
 class Head(Struct):
     """The counters of the leader row; numbers given out in a dropped overlay are given again."""
 
@@ -284,6 +292,16 @@ class Desk:
     def stored_incidents(self) -> list[Incident]:
         """Return the incidents that have to be stored."""
         return [row for id, row in self.incidents.changed.items() if row is not None and id not in self.counted]
+
+    def stored_states(self) -> list[KeyState]:
+        """Return the states that have to be stored; how many alerts fire is counted again at every start."""
+        found = []
+        for key, row in self.states.changed.items():
+            if row is not None:
+                before = self._base.states.get(key)
+                if before is None or not _recounted(row, before):
+                    found.append(row)
+        return found
 
     def merge(self, item: "Desk") -> None:
         """Take over what an item decided over this desk."""

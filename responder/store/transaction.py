@@ -1,7 +1,8 @@
 """The SQL of the one transaction: everything that a batch decided, or nothing of it."""
 
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table
@@ -170,7 +171,7 @@ class Writer:
         many(connection, sql.alert, [rows.alert_row(alert) for alert in desk.occurrences.values()])
         many(connection, sql.incident_alert, desk.links)
         states = desk.states.changed
-        many(connection, sql.rule_state, [rows.state_row(row) for row in states.values() if row is not None])
+        many(connection, sql.rule_state, [rows.state_row(row) for row in desk.stored_states()])
         many(connection, sql.drop_state, [key for key, row in states.items() if row is None])
         many(connection, sql.silence, [rows.silence_row(row) for row in desk.silences.changed.values() if row is not None])
         many(connection, sql.drop_silence, [(id,) for id, row in desk.silences.changed.items() if row is None])
@@ -212,7 +213,23 @@ class Writer:
         return numbered, values, head
 
 
-def _many(connection: Connection, sql: str, values: Sequence[tuple[Any, ...]]) -> None:
+WIDE: Final = 32
+"""Rows of one statement: SQLite's driver lets another thread in at each, and to get back takes long."""
+
+
+class _Insert(msgspec.Struct):
+    """A statement for one row, and the same for :data:`WIDE` rows."""
+
+    one: str
+    wide: str
+
+
+def _many(connection: Connection, sql: str | _Insert, values: Sequence[tuple[Any, ...]]) -> None:
+    if isinstance(sql, _Insert):
+        whole = len(values) - len(values) % WIDE
+        for at in range(0, whole, WIDE):
+            connection.exec_driver_sql(sql.wide, tuple(itertools.chain.from_iterable(values[at : at + WIDE])))
+        sql, values = sql.one, values[whole:]
     if values:
         connection.exec_driver_sql(sql, values if len(values) > 1 else values[0])
 
@@ -240,23 +257,24 @@ class _Statements:
         self.event = self._insert(schema.event)
         self.drop_state = self._delete(schema.rule_state)
         self.drop_silence = self._delete(schema.silence)
-        self.fact = (
-            self._insert(schema.fact) + " ON CONFLICT (name, labels) DO UPDATE SET value = fact.value + excluded.value"
+        self.fact = self._insert(
+            schema.fact, " ON CONFLICT (name, labels) DO UPDATE SET value = fact.value + excluded.value"
         )
         columns = ("alive_at", "head_seq", "head_hash", "next_alert", "next_incident", "next_problem", "next_outbox", "next_change")
         sets = ", ".join(f"{name} = {self._mark}" for name in columns)
         self.head = f"UPDATE leader SET {sets} WHERE epoch = {self._mark} AND head_seq = {self._mark}"  # noqa: S608
 
-    def _insert(self, table: Table) -> str:
+    def _insert(self, table: Table, end: str = "") -> _Insert:
         names = ", ".join(f'"{column.name}"' for column in table.columns)
-        marks = ", ".join(self._mark for _ in table.columns)
-        return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 the schema's own names
+        row = "(" + ", ".join(self._mark for _ in table.columns) + ")"
+        begin = f"INSERT INTO {table.name} ({names}) VALUES "  # noqa: S608 the schema's own names
+        return _Insert(begin + row + end, begin + ", ".join([row] * WIDE) + end)
 
-    def _upsert(self, table: Table) -> str:
+    def _upsert(self, table: Table) -> _Insert:
         keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
         rest = [column.name for column in table.columns if not column.primary_key]
         sets = ", ".join(f'"{name}" = excluded."{name}"' for name in rest)
-        return self._insert(table) + f" ON CONFLICT ({keys}) DO " + (f"UPDATE SET {sets}" if rest else "NOTHING")
+        return self._insert(table, f" ON CONFLICT ({keys}) DO " + (f"UPDATE SET {sets}" if rest else "NOTHING"))
 
     def _delete(self, table: Table) -> str:
         keys = " AND ".join(f'"{column.name}" = {self._mark}' for column in table.primary_key)
