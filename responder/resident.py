@@ -184,8 +184,7 @@ class Resident:
             else:
                 self.outbox.pop(number, None)
             self.lanes.put(message)
-        for id in desk.incidents.changed:
-            self.lanes.incident_changed(id)
+        self.lanes.incidents_changed(desk.incidents.changed.keys())
         if desk.silences.changed:
             for name, silence in desk.silences.changed.items():
                 if silence is None:

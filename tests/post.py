@@ -44,6 +44,10 @@ def rule(id: str, alertname: str, **fields: Any) -> Rule:
     return Rule(id, ("host",), EventWhen(EventOf(Match((is_("alertname", alertname),)))), form, **fields)
 
 
+class Killed(Exception):
+    """The process died while an attempt was under way."""
+
+
 class Post:
     """A rehearsal whose channels are lists; ``fails`` says what an attempt comes to."""
 
@@ -58,12 +62,16 @@ class Post:
         self.sent: list[tuple[Instant, Message]] = []
         self.tried: list[tuple[Instant, Message]] = []
         self.fails: dict[str, Transient | Permanent] = {}
+        self.dies = False
         self.stage = Rehearsal(
             Book(book_rules, teams=teams, services=services, channels=specs, **book), T0, deliver=self._deliver
         )
 
     def _deliver(self, message: Message) -> Transient | Permanent | None:
         self.tried.append((self.stage.now, message))
+        if self.dies:
+            self.dies = False
+            raise Killed
         error = self.fails.get(message.channel)
         if error is None:
             self.sent.append((self.stage.now, message))
@@ -72,6 +80,12 @@ class Post:
     def at(self, seconds: float) -> "Post":
         self.stage.advance(T0 + round(seconds * SECOND))
         return self
+
+    def restart(self) -> None:
+        """Begin again with what is stored, as after ``kill -9``."""
+        self.stage.flush()
+        self.stage.resident.rebuild(self.stage.now)
+        self.stage.advance(self.stage.now)
 
     def fire(self, *hosts: str, name: str = "Down", severity: str = "warning", **labels: str) -> None:
         self._push(True, hosts, {"alertname": name, "severity": severity, **labels})

@@ -1,18 +1,26 @@
 """Attempts and what comes of them, on a virtual clock and over real sockets."""
 
+import asyncio
+import contextlib
 import itertools
+import random
+from typing import Any
 
 import msgspec
 import pytest
 
+from responder import dispatch
 from responder.core.catalogue import (
     ChannelRef,
     ChannelSpec,
 )
 from responder.core.event import Actor
-from responder.core.signal import SECOND
-from responder.ports import Permanent, Transient
-from tests.post import AT_ONCE, Post
+from responder.core.outbox import Message
+from responder.core.signal import MINUTE, SECOND
+from responder.dispatch import Dispatcher
+from responder.intake import Unavailable
+from responder.ports import Delivery, Permanent, Transient
+from tests.post import AT_ONCE, Killed, Post
 
 # Attempts.
 
@@ -151,3 +159,201 @@ def test_the_text_says_what_one_has_to_know_at_three_in_the_morning() -> None:
         "Owner: ops\n"
         "Details: https://responder.example/api/v1/incidents/INC-1\n"
     )
+
+
+# Restarts.
+
+
+def test_a_hundred_kills_between_sending_and_recording_repeat_the_attempt_in_flight_and_no_other() -> None:
+    chance, post = random.Random(4), Post(AT_ONCE)
+    kills = 0
+    for n in range(150):
+        post.dies = dies = chance.random() < 0.75
+        with pytest.raises(Killed) if dies else contextlib.nullcontext():
+            post.at(n).fire(f"h{n}")
+        if dies:
+            post.restart()
+            kills += 1
+    assert kills >= 100
+    attempts: dict[str, list[Message]] = {}
+    for _, message in post.tried:
+        attempts.setdefault(message.notification_id, []).append(message)
+    assert len(attempts) == 150
+    assert sum(map(len, attempts.values())) == 150 + kills
+    for made in attempts.values():
+        assert [message.attempt for message in made] == list(range(1, len(made) + 1))
+        assert len({(message.body, message.title, message.text) for message in made}) == 1
+    for id in range(1, 151):
+        assert [event.kind for event in post.timeline(id)].count("notified") == 1
+
+
+def test_what_waits_is_still_waiting_after_a_restart() -> None:
+    post = Post(ChannelSpec("chat"), ChannelSpec("mail", bundle=0))
+    post.silence(600, host="quiet")
+    post.fire("a", "quiet")
+    post.fails["mail"] = Transient("503", "http_503")
+    post.at(10).fire("b")
+    post.restart()
+    post.fails.clear()
+    post.at(29)
+    assert post.said("chat") == [(0, "opened", 1, 0)], "the bundle's wait goes on"
+    post.at(599)
+    assert post.said("chat")[1:] == [(30, "opened", 3, 0)]
+    assert [incident for _, _, incident, _ in post.said("mail")] == [1, 3]
+    post.at(700)
+    assert post.said("chat")[2:] == [(600, "opened", 2, 0)]
+
+
+def test_an_end_is_told_after_a_kill_if_the_beginning_had_perhaps_arrived() -> None:
+    post = Post(AT_ONCE)
+    post.dies = True
+    with pytest.raises(Killed):
+        post.fire("a")
+    post.stage.now += SECOND
+    post.clear("a")
+    post.restart()
+    post.at(60)
+    assert [(m.part.event, m.attempt) for _, m in post.tried] == [("opened", 1), ("resolved", 1)]
+    assert post.incident().told == ()
+
+
+# The dispatcher itself.
+
+
+class Gate:
+    """A channel whose attempts end when the test says so."""
+
+    def __init__(self) -> None:
+        self.open, self.inside, self.most = asyncio.Event(), 0, 0
+
+    async def send(self, delivery: Delivery) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await self.open.wait()
+        self.inside -= 1
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Broken:
+    async def send(self, delivery: Delivery) -> None:
+        raise ZeroDivisionError
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Desktop:
+    """A dispatcher over the handlers of a rehearsal that delivers nothing by itself."""
+
+    def __init__(self, *channels: str) -> None:
+        self.post = Post(*(ChannelSpec(name, bundle=0, rate=1000) for name in channels))
+        self.post.stage._dispatch = lambda deliver: None  # type: ignore[method-assign]
+        self.down = False
+        self.dispatcher = Dispatcher(self.post.stage.resident.lanes, self._submit, self)
+
+    def now(self) -> int:
+        return self.post.stage.now
+
+    async def _submit(self, item: Any) -> Any:
+        await asyncio.sleep(0)
+        if self.down:
+            raise Unavailable("the disk is full")
+        return self.post.stage.take(item)
+
+    async def settle(self) -> None:
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+        self.dispatcher.look()
+        for _ in range(50):
+            await asyncio.sleep(0.001)
+
+
+def test_at_most_four_attempts_are_under_way_on_a_channel_and_none_waits_for_another_channel() -> None:
+    async def main() -> None:
+        desktop, slow, quick = Desktop("slow", "quick"), Gate(), Gate()
+        quick.open.set()
+        desktop.dispatcher.replace({"slow": slow, "quick": quick})
+        desktop.post.fire(*(f"h{n}" for n in range(20)))
+        desktop.dispatcher.look()
+        await desktop.settle()
+        assert (slow.inside, slow.most) == (4, 4)
+        assert desktop.post.stage.resident.lanes.pending() == {"slow": 20, "quick": 0}
+        slow.open.set()
+        await desktop.settle()
+        assert desktop.post.stage.resident.lanes.pending() == {"slow": 0, "quick": 0}
+        await desktop.dispatcher.stop()
+
+    asyncio.run(main())
+
+
+def test_an_attempt_that_could_not_be_recorded_is_recorded_later_and_not_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        desktop, gate = Desktop("chat"), Gate()
+        desktop.dispatcher.replace({"chat": gate})
+        desktop.post.fire("a")
+        desktop.dispatcher.look()
+        await desktop.settle()
+        desktop.down = True
+        gate.open.set()
+        await desktop.settle()
+        desktop.post.stage.now += MINUTE  # the lease has run out
+        desktop.down = False
+        for _ in range(30):
+            await asyncio.sleep(0.05)
+        assert gate.most == 1
+        assert [event.kind for event in desktop.post.timeline()] == ["opened", "notified"]
+        await desktop.dispatcher.stop()
+
+    asyncio.run(main())
+
+
+def test_a_channel_that_breaks_in_its_own_way_harms_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        desktop, gate = Desktop("chat", "mail"), Gate()
+        gate.open.set()
+        desktop.dispatcher.replace({"chat": Broken(), "mail": gate})
+        desktop.post.fire("a")
+        desktop.dispatcher.look()
+        await desktop.settle()
+        assert desktop.post.incident().told == ("mail",)
+        [waiting] = desktop.post.stage.resident.outbox.values()
+        assert (waiting.channel, waiting.attempt, waiting.last_error) == ("chat", 1, "ZeroDivisionError()")
+        await desktop.dispatcher.stop()
+
+    asyncio.run(main())
+    assert "a channel failed in an unexpected way" in caplog.text
+
+
+def test_what_waits_for_a_channel_that_is_configured_no_more_is_given_up() -> None:
+    async def main() -> None:
+        desktop = Desktop("chat")
+        desktop.dispatcher.replace({})
+        desktop.post.fire("a")
+        desktop.dispatcher.look()
+        await desktop.settle()
+        [failure] = [event for event in desktop.post.timeline() if event.kind == "notification_failed"]
+        assert failure.data["error"] == "no channel is called chat any more"
+        await desktop.dispatcher.stop()
+
+    asyncio.run(main())
+
+
+def test_the_end_waits_for_no_attempt_longer_than_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "DRAIN", 0.05)
+
+    async def main() -> None:
+        desktop, gate = Desktop("chat"), Gate()
+        desktop.dispatcher.replace({"chat": gate})
+        desktop.post.fire("a")
+        desktop.dispatcher.look()
+        await desktop.settle()
+        async with asyncio.timeout(1):
+            await desktop.dispatcher.stop()
+        [waiting] = desktop.post.stage.resident.outbox.values()
+        assert waiting.leased, "it is made again after the start"
+
+    asyncio.run(main())

@@ -7,7 +7,7 @@ channel may be used again. Lanes are touched by the writer's thread only.
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -95,8 +95,9 @@ class Lane:
             self._sent.append(row.claimed_at)
         if row.asked:
             self._paused_until = max(self._paused_until, row.not_before)
+        if before is not None:
+            self._remove(before)
         if row.state != "waiting":
-            self._remove(row)
             return
         self.rows[row.id] = row
         for part in row.parts:
@@ -158,7 +159,7 @@ class Lane:
         return list(found)
 
     def _remove(self, row: Message) -> None:
-        self.rows.pop(row.id, None)
+        del self.rows[row.id]
         self._woken.discard(row.id)
         for part in row.parts:
             known = self.of.get(part.incident)
@@ -226,10 +227,11 @@ class Lanes:
                 self._silenced.add((row.channel, row.id))
         self.stirred.append(row.channel)
 
-    def incident_changed(self, id: int) -> None:
+    def incidents_changed(self, ids: Set[int]) -> None:
         """Have messages looked at that are suppressed because of how an incident was."""
-        for channel, message in list(self._watched.get(id, ())):
-            self._wake(channel, message)
+        for id in self._watched.keys() & ids if self._watched else ():
+            for channel, message in list(self._watched.get(id, ())):
+                self._wake(channel, message)
 
     def silences_changed(self) -> None:
         """Have messages looked at that a silence suppresses."""

@@ -257,7 +257,11 @@ def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool
         case "resolved":
             return not over(row) or not (told or perhaps)
         case "stage" | "overdue":
-            return row.stage != part.about.get("stage") or row.closed_at is not None or (over(row) and not _runs(book, row))
+            return (
+                row.stage != part.about.get("stage")
+                or row.closed_at is not None
+                or (over(row) and not _runs(book, row))
+            )
         case "warned":
             answered = part.about.get("target") == "response" and row.acknowledged_at is not None
             return over(row) or answered or "exempt" in row.flags

@@ -1,10 +1,11 @@
-"""An incident as others see it: the JSON of SPEC 6, in messages and in the API."""
+"""Incidents and problems as others see them: the JSON of SPEC 6, in messages and in the API."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from responder.core.alert import Alert
 from responder.core.clocks import Terms
+from responder.core.desk import ProblemRow
 from responder.core.incident import Incident, Stage, name_of
 from responder.core.instant import format_instant
 from responder.core.lifecycle import allowed
@@ -62,8 +63,38 @@ def incident_json(
         "problem": _problem(row.problem),
         "changes": list(row.changes),
         "known_error": _problem(row.known_error),
-        "sla": {"response": _clock(row, "response", terms, as_of), "resolution": _clock(row, "resolution", terms, as_of)},
+        "sla": {
+            "response": _clock(row, "response", terms, as_of),
+            "resolution": _clock(row, "resolution", terms, as_of),
+        },
         "allowed": list(allowed(row)),
+    }
+
+
+def problem_json(row: ProblemRow) -> dict[str, Any]:
+    """Return a problem with its ranked causes."""
+    known = row.problem
+    return {
+        "id": f"PRB-{known.id}",
+        "title": known.title,
+        "state": known.state,
+        "origin": known.origin,
+        "service": known.service or None,
+        "incidents": [name_of(id) for id in row.incidents],
+        "probable_causes": [
+            {"service": cause.service or None, "entity": cause.entity, "score": cause.score, "reason": cause.reason}
+            for cause in known.causes
+        ],
+        "root_cause": known.root_cause or None,
+        "workaround": known.workaround or None,
+        "owner": known.owner,
+        "opened_at": format_instant(known.opened_at),
+        "due_at": _at(known.due_at),
+        "resolved_at": _at(known.resolved_at),
+        "closed_at": _at(known.closed_at),
+        "merged_into": _problem(known.merged_into),
+        "rule": known.spec or None,
+        "reviews": [{"at": format_instant(r.at), "effective": r.effective, "words": r.words} for r in known.reviews],
     }
 
 

@@ -9,6 +9,7 @@ from responder.core.desk import Change
 from responder.core.incident import Incident, name_of
 from responder.core.instant import format_span, to_datetime
 from responder.core.outbox import Part
+from responder.core.problem import Problem
 from responder.core.signal import SECOND, Instant
 from responder.core.sla import Which, reading
 
@@ -27,7 +28,8 @@ def title_of(part: Part, row: Incident, more: int) -> str:
 
 def text_of(
     part: Part, row: Incident, terms: Terms, now: Instant, url: str, *,
-    alert: Alert | None = None, changes: Sequence[Change] = (), others: Sequence[tuple[Part, Incident]] = (),
+    alert: Alert | None = None, changes: Sequence[Change] = (), problem: Problem | None = None,
+    error: Problem | None = None, others: Sequence[tuple[Part, Incident]] = (),
     tried: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Return what one has to know: what, where, since when, until when, whose, and where to look.
@@ -37,6 +39,8 @@ def text_of(
         url: Of the daemon, as people reach it.
         alert: Its newest occurrence.
         changes: To the service, shortly before it began.
+        problem: That it is part of.
+        error: A known error that it looks like.
         others: What leaves in the same message, the most urgent first.
         tried: Channels that could not be reached.
     """
@@ -49,9 +53,12 @@ def text_of(
         *_promises(row, terms, now),
         f"Owner: {row.owner}",
         f"Alerts: {row.alerts_count}, {row.firing} firing" if row.alerts_count > 1 else "",
-        *(f"Changed before: {change.kind} {change.version} at {_clock(change.at)} {change.url}".rstrip() for change in changes),
-        f"Problem: PRB-{row.problem}" if row.problem is not None else "",
-        f"Known error: PRB-{row.known_error}" if row.known_error is not None else "",
+        *(
+            f"Changed before: {change.kind} {change.version} at {_clock(change.at)} {change.url}".rstrip()
+            for change in changes
+        ),
+        *_known(problem, "Problem"),
+        *_known(error, "Known error"),
         f"Runbook: {row.runbook}" if row.runbook else "",
         f"Details: {url}/api/v1/incidents/{name_of(row.id)}",
         f"Sent here because {', '.join(tried)} could not be reached." if tried else "",
@@ -83,7 +90,9 @@ def _sentence(part: Part, row: Incident) -> str:
     if part.event == "resolved" and row.state == "cancelled":
         happened += f" as {_REASONS.get(row.cancel_reason, row.cancel_reason)}"
     elif part.event == "resolved":
-        happened += {"manual": " by hand", "recovered": " by itself", "expired": ": nobody reports it any more"}.get(row.resolution, "")
+        happened += {"manual": " by hand", "recovered": " by itself", "expired": ": nobody reports it any more"}.get(
+            row.resolution, ""
+        )
     elif part.event == "opened" and row.reopened and part.about.get("reason"):
         happened += f", {part.about['reason']}"
     late = " (told late)" if part.about.get("late") else ""
@@ -97,6 +106,14 @@ def _said(row: Incident, alert: Alert | None) -> list[str]:
     known = {row.title, row.description}
     words = [alert.annotations.get(name, "").strip() for name in ("summary", "description", "message")]
     return [word for word in dict.fromkeys(words) if word and word not in known]
+
+
+def _known(problem: Problem | None, what: str) -> list[str]:
+    if problem is None:
+        return []
+    cause = problem.root_cause or next((cause.entity or cause.service for cause in problem.causes), "")
+    found = [f"{what}: PRB-{problem.id} {problem.title}" + (f", probably because of {cause}" if cause else "")]
+    return [*found, f"Workaround: {problem.workaround}"] if problem.workaround else found
 
 
 def _promises(row: Incident, terms: Terms, now: Instant) -> list[str]:

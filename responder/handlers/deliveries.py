@@ -14,12 +14,12 @@ from msgspec.structs import replace
 from responder.core import plan
 from responder.core.book import Book
 from responder.core.catalogue import ChannelSpec
-from responder.core.desk import Desk
+from responder.core.desk import Desk, ProblemRow
 from responder.core.incident import Incident
 from responder.core.instant import format_instant
 from responder.core.outbox import LEASE, Lane, Message, Part
 from responder.core.rule import EventWhen
-from responder.core.shown import incident_json, labels_of
+from responder.core.shown import incident_json, labels_of, problem_json
 from responder.core.signal import SECOND, Instant, Span
 from responder.core.words import text_of, title_of
 from responder.resident import Resident
@@ -121,7 +121,7 @@ class _Look:
     def __init__(self, desk: Desk, book: Book, now: Instant, resident: Resident, lane: Lane, item: Claim) -> None:
         self._desk, self._book, self._now, self._resident, self._lane = desk, book, now, resident, lane
         self._channel, self._busy = item.channel, item.busy
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: set[tuple[str, int, str]] = set()
         self._silenced: dict[tuple[int, bool], Instant | None] = {}
         self.settled: set[int] = set()
         """Messages that are left as they are, to be looked at later."""
@@ -141,14 +141,17 @@ class _Look:
                 message = replace(message, leased=False, perhaps=True)
             if any(self._under_way(id, part) for part in message.parts):
                 self._later(id, SECOND)
-            elif self._may_leave(message):
-                since = self._now if message.held and not message.attempt else message.since
-                found.append(replace(message, since=since))
+            elif (left := self._left(message)) is not None:
+                found.append(left)
         return found
 
     def incident(self, part: Part) -> Incident | None:
         """Return the incident that a part speaks of."""
         return self._desk.incident(part.incident)
+
+    def problem(self, id: int | None) -> ProblemRow | None:
+        """Return a problem that an incident names."""
+        return self._desk.problems.get(id) if id is not None else None
 
     def put(self, message: Message) -> None:
         """Change a message."""
@@ -160,13 +163,18 @@ class _Look:
             self._desk, self._book, message, self._now, error, final=True, perhaps=False, retry_after=None
         )
 
-    def _may_leave(self, message: Message) -> bool:
+    def _left(self, message: Message) -> Message | None:
+        """Return what is left of a message to be sent now; written bytes leave as a whole."""
         verdicts = [self._verdict(part, message.perhaps) for part in message.parts]
-        if message.attempt == 0 and (message.part.event, message.part.incident) in self._seen:
-            verdicts = [plan.MOOT]
-        if any(verdict.do == "send" for verdict in verdicts):
-            self._seen.add((message.part.event, message.part.incident))
-            return True
+        sent = [part for part, verdict in zip(message.parts, verdicts, strict=True) if verdict.do == "send"]
+        if sent:
+            if not message.body:
+                self._seen.update(map(_same, sent))
+                message = replace(message, part=sent[0], bundle=tuple(sent[1:]))
+            if message.held:
+                message = replace(message, held="", held_by=None, since=self._now, not_before=self._now)
+                self.put(message)
+            return message
         holds = [verdict for verdict in verdicts if verdict.do == "hold"]
         if holds:
             if not message.held:
@@ -175,9 +183,11 @@ class _Look:
         else:
             self.suppressed.append(verdicts[0].reason)
             plan.dropped(self._desk, message)
-        return False
+        return None
 
     def _verdict(self, part: Part, perhaps: bool) -> plan.Verdict:
+        if _same(part) in self._seen:
+            return plan.MOOT
         row = self.incident(part)
         parent = self._desk.incident(row.parent) if row is not None and row.parent is not None else None
         until = self._silenced_until(row, part) if row is not None else None
@@ -221,6 +231,11 @@ class _Look:
         return [alert.labels for alert in firing]
 
 
+def _same(part: Part) -> tuple[str, int, str]:
+    """Return what makes two changes say the same."""
+    return part.event, part.incident, str(part.about.get("target") or part.about.get("stage"))
+
+
 def _chosen(
     ready: list[Message], lane: Lane, spec: ChannelSpec, now: Instant, room: int, look: _Look
 ) -> list[Message]:  # fmt: skip
@@ -228,20 +243,26 @@ def _chosen(
     if not ready or room < 1:
         return []
     ordered = sorted(ready, key=lambda message: plan.urgency(message.part, look.incident(message.part)))
+    alone = 0
     if spec.bundle > 0:
-        together = any(lane.bundles(spec, message) for message in ordered)
-        return [_together(ordered, look)] if together else ordered[:1]
-    allowed = lane.left(spec, now)
-    if allowed <= room and allowed < len(ordered):
-        return [*ordered[: allowed - 1], _together(ordered[allowed - 1 :], look)]
-    return ordered[:room]
+        if not any(lane.bundles(spec, message) for message in ordered):
+            return ordered[:1]
+    else:
+        allowed = lane.left(spec, now)
+        if allowed > room or allowed >= len(ordered):
+            return ordered[:room]
+        alone = allowed - 1
+    if len(ready) >= SLICE // 2:  # there may be more of it: gather first
+        look.put(_together(ordered, look))
+        return []
+    return [*ordered[:alone], _together(ordered[alone:], look)]
 
 
 def _together(messages: list[Message], look: _Look) -> Message:
     lead, *rest = messages
     for message in rest:
         look.put(replace(message, state="bundled"))
-    return replace(lead, bundle=tuple(message.part for message in rest))
+    return replace(lead, bundle=(*lead.bundle, *(part for message in rest for part in message.parts)))
 
 
 def _frozen(message: Message, book: Book, now: Instant, resident: Resident, look: _Look) -> Message:
@@ -256,7 +277,9 @@ def _frozen(message: Message, book: Book, now: Instant, resident: Resident, look
 def _written(message: Message, book: Book, now: Instant, resident: Resident, look: _Look) -> Message:
     part, row = message.part, look.incident(message.part)
     assert row is not None
+    problem, error = look.problem(row.problem), look.problem(row.known_error)
     others = [(other, found) for other in message.bundle if (found := look.incident(other)) is not None]
+    others.sort(key=lambda other: plan.urgency(*other))
     alerts, terms = resident.newest_of(row.id, SHOWN), book.terms(row.service)
     body = {
         "version": 1,
@@ -264,12 +287,13 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
         "event": part.event,
         "at": format_instant(part.at),
         "incident": incident_json(row, terms, now, alerts),
-        "problem": None,
+        "problem": problem_json(problem) if problem is not None else None,
         "more": len(message.bundle),
     }
     changes = [change for id in row.changes if (change := resident.changes.get(id)) is not None]
     text = text_of(
-        part, row, terms, now, book.external_url, alert=alerts[0] if alerts else None, changes=changes, others=others,
+        part, row, terms, now, book.external_url, alert=alerts[0] if alerts else None, changes=changes,
+        problem=problem.problem if problem else None, error=error.problem if error else None, others=others,
         tried=message.tried,
     )  # fmt: skip
     return replace(message, body=_encode(body).decode(), title=title_of(part, row, len(others)), text=text)

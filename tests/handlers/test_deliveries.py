@@ -48,6 +48,23 @@ def test_a_storm_in_one_request_gives_two_messages_too() -> None:
     assert post.said() == [(0, "opened", 1, 0), (30, "opened", 2, 98)]
 
 
+def test_a_storm_of_any_size_leaves_as_one_message() -> None:
+    post = Post()
+    post.fire(*(f"h{n}" for n in range(1301)))
+    post.at(300)
+    assert post.said() == [(0, "opened", 1, 0), (30, "opened", 2, 1299)]
+    assert "And 1299 more:" in post.sent[1][1].text
+    assert "- ... 1279 not listed here" in post.sent[1][1].text
+
+
+def test_incidents_that_a_silence_held_leave_together_when_it_ends() -> None:
+    post = Post()
+    post.silence(600, severity="warning")
+    post.fire(*(f"h{n}" for n in range(10)))
+    post.at(700)
+    assert post.said() == [(600, "opened", 1, 0), (630, "opened", 2, 8)]
+
+
 def test_a_bundle_speaks_of_its_most_urgent_incident_and_names_the_others() -> None:
     post = Post()
     post.fire("first")

@@ -1,0 +1,66 @@
+"""An incident has one shape, wherever it is shown, and a message says in words what one has to know."""
+
+from msgspec.structs import replace
+
+from responder.core.desk import Change, ProblemRow
+from responder.core.outbox import Part
+from responder.core.problem import Problem
+from responder.core.shown import incident_json, problem_json
+from responder.core.signal import MINUTE
+from responder.core.words import text_of, title_of
+from responder.web import views
+from tests.core.test_plan import ACKNOWLEDGED, BOOK, CANCELLED, NOW, REOPENED, RESOLVED, incident
+
+
+def test_a_message_and_the_api_show_the_same_incident() -> None:
+    for row in (incident(), incident(ACKNOWLEDGED, RESOLVED), incident(CANCELLED), incident(RESOLVED, REOPENED)):
+        terms = BOOK.terms(row.service)
+        assert incident_json(row, terms, NOW + MINUTE) == views.incident(row, [], row.alerts_count, terms, NOW + MINUTE)
+
+
+PROBLEM = Problem(
+    id=4, origin="group", title="the disk of db is full", owner="ops", opened_at=NOW, workaround="delete old logs"
+)  # fmt: skip
+
+
+def test_a_message_and_the_api_show_the_same_problem() -> None:
+    row = ProblemRow(PROBLEM, (1, 2))
+    assert problem_json(row) == views.problem(row)
+
+
+def test_the_text_names_changes_the_problem_and_the_workaround() -> None:
+    row = incident()
+    change = Change(1, NOW - MINUTE, "shop", "release", "1.2", "https://ci.example/7")
+    text = text_of(
+        Part("opened", 1, NOW),
+        row,
+        BOOK.terms("shop"),
+        NOW,
+        "http://r",
+        changes=[change],
+        problem=PROBLEM,
+        error=PROBLEM,
+    )
+    assert "Changed before: release 1.2 at 2026-01-04 23:59:00 UTC https://ci.example/7\n" in text
+    assert "Problem: PRB-4 the disk of db is full\nWorkaround: delete old logs\n" in text
+    assert "Known error: PRB-4 the disk of db is full\nWorkaround: delete old logs\n" in text
+
+
+def test_the_title_says_what_happened() -> None:
+    row = incident()
+    titles = {
+        "opened": title_of(Part("opened", 1, NOW), row, 0),
+        "stage": title_of(Part("stage", 1, NOW, {"stage": "fix", "owner": "lab"}), row, 0),
+        "overdue": title_of(Part("overdue", 1, NOW, {"stage": "fix"}), row, 0),
+        "warned": title_of(Part("warned", 1, NOW, {"percent": 75, "target": "response"}), row, 0),
+        "breached": title_of(Part("breached", 1, NOW, {"target": "resolution"}), row, 3),
+        "cancelled": title_of(Part("resolved", 1, NOW), replace(row, state="cancelled"), 0),
+    }
+    assert titles == {
+        "opened": "[P2] shop: t (INC-1)",
+        "stage": "[P2] fix is now with lab: shop: t (INC-1)",
+        "overdue": "[P2] fix is overdue: shop: t (INC-1)",
+        "warned": "[P2] 75% of the response time is used: shop: t (INC-1)",
+        "breached": "[P2] resolution target missed: shop: t (INC-1) (and 3 more)",
+        "cancelled": "[P2] cancelled: shop: t (INC-1)",
+    }
