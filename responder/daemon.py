@@ -161,7 +161,7 @@ class Daemon:
             uvicorn.Config(
                 app, host=self.settings.listen.host, port=self.settings.listen.port, http="httptools", loop="asyncio",
                 lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=int(DRAIN),
-                server_header=False, backlog=2048, ws="none",
+                server_header=False, proxy_headers=False, backlog=2048, ws="none",
             )
         )  # fmt: skip
         ticker = loop.create_task(self._tick())

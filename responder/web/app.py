@@ -1,6 +1,5 @@
 """The raw ASGI dispatcher: authentication, limits and deadlines once for all routes."""
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from responder.web.alertmanager import AlertmanagerApi, Unavailable
 from responder.web.api import build_api
 from responder.web.auth import ANONYMOUS, Guard, Principal, Refusal
 from responder.web.backend import Backend, Core
+from responder.web.deadline import Deadline
 from responder.web.decode import Decoder
 from responder.web.http import Receive, Response, Scope, Send, json_response, problem
 
@@ -42,6 +42,7 @@ class App:
         self._api = build_api(self._backend)
         self._auth: Any = None
         self._guard = Guard()
+        self._deadline = Deadline(DEADLINE)
         self._counted: dict[tuple[str, int], Any] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,19 +81,19 @@ class App:
             return
         scope["principal"] = principal.name
         if path.startswith(ALERTMANAGER + "/") or path == ALERTMANAGER:
-            async with asyncio.timeout(DEADLINE):
+            with self._deadline:
                 response = await self._alertmanager.respond(scope, receive)
             await sender.send(response)
         elif path.startswith("/api/v1/") or path == "/openapi.json":
             try:
-                async with asyncio.timeout(DEADLINE):
+                with self._deadline:
                     body = await http.read_body(scope, receive)
             except http.Refused as error:
                 await sender.send(problem(error.status, HTTPStatus(error.status).phrase, str(error)))
                 return
             await self._api(scope, http.replayed(body, receive), sender)
         else:
-            async with asyncio.timeout(DEADLINE):
+            with self._deadline:
                 response = await self._own(scope, receive)
             await sender.send(response)
 
