@@ -19,7 +19,7 @@ from responder import __version__, metrics, notify, plugins
 from responder.clock import Clock, SystemClock
 from responder.config.regexes import compile_regex
 from responder.config.settings import Loaded, Settings
-from responder.core import gauges, lifecycle
+from responder.core import availability, gauges, lifecycle
 from responder.core.book import Book, Tally
 from responder.core.desk import Desk
 from responder.core.event import Event
@@ -89,6 +89,8 @@ class Daemon:
             log.info("the schema was brought up to date", extra={"revision": migrate.HEAD})
         self.reader = Reader(open_engine(url, self.settings.storage.schema, read_only=True))
         self.resident = Resident(self.reader, self.due_of, compile_regex)
+        self.book.posted = self.resident.windows
+        self.book.date_promises(self.reader.meters())
         self.resident.rebuild(self.started_at)
         self.book.topology.remember(self.resident.edges)
         self._alive_at = self.reader.alive_at()
@@ -117,9 +119,11 @@ class Daemon:
 
     def _replace(self, item: "upkeep.Replace", desk: Desk, now: Instant) -> None:
         """Put another rule book in force, between two batches."""
+        availability.settle(desk, self.book, now)  # the time until now ran under the old one
         item.book.topology.remember(self.resident.edges)
+        item.book.posted = self.resident.windows
         self.book = item.book
-        self.resident.reindex()  # due instants may be others now
+        self.resident.forget_rests()
         commands.loaded(item.loaded, desk, self.book, now, True)
 
     def _committed(self, desk: Desk, events: Sequence[Event]) -> None:
@@ -180,13 +184,16 @@ class Daemon:
         metrics.STORAGE_UP.set(1)
         metrics.REGISTRY.register(
             metrics.FactsCollector(
-                lambda: self.resident.facts,
+                lambda: gauges.facts(
+                    self.book, dict(self.resident.facts), self.resident.all_meters(), self.clock.now()
+                ),
                 lambda: gauges.zeros(self.book),
                 lambda: gauges.now(self.book, list(self.resident.incidents.values()), self.clock.now()),
             )
         )
         gone = self._gone(self.book)
-        await self.intake.submit(self._loaded(self.settings.digest, gone, self.book))
+        if await self.intake.submit(self._loaded(self.settings.digest, gone, self.book)):
+            await self._sweep()
         await self._offer()
         self._start_polls()
         self.dispatcher.look()
@@ -288,6 +295,7 @@ class Daemon:
             keep = self.settings.retention
             while await self.intake.submit(upkeep.Retain(now - keep.signals, now - keep.closed_incidents, now)):
                 pass
+            await self.intake.submit(upkeep.Settle())
             self._log_head(now)
 
     def _log_head(self, now: Instant) -> None:
@@ -383,11 +391,18 @@ class Daemon:
         self.settings, self.sources = settings, sources
         self.dispatcher.replace(channels)
         self._start_polls()
+        await self._sweep()
         await self._offer()
         metrics.CONFIG_SUCCESSFUL.set(1)
         metrics.CONFIG_SUCCESS_TIME.set(self.clock.now() / SECOND)
         log.info("the configuration was loaded", extra={"rules": len(book.rules), "digest": settings.digest})
         return []
+
+    async def _sweep(self) -> None:
+        """Let open incidents follow what is promised now, a slice at a time between batches."""
+        after: int | None = 0
+        while after is not None:
+            after = await self.intake.submit(upkeep.Sweep(after))
 
     @staticmethod
     def _not_loaded(wrong: list[str]) -> list[str]:

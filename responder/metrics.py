@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from responder.core import gauges
@@ -44,7 +45,7 @@ RULE_EVALUATIONS = _counter("rule_evaluations", "Evaluations of metric rules.", 
 RULE_EVALUATION_FAILURES = _counter("rule_evaluation_failures", "Evaluations and templates that failed.", "rule")
 RULE_MATCHES = _counter("rule_matches", "Open edges of rules.", "rule")
 NOTIFICATIONS = _counter("notifications", "Messages that were delivered.", "channel")
-NOTIFICATIONS_FAILED = _counter("notifications_failed", "Attempts that failed.", "channel", "reason")
+NOTIFICATIONS_FAILED = _counter("notifications_failed", "Attempts that failed; gave_up: messages that were given up.", "channel", "reason")
 NOTIFICATIONS_SUPPRESSED = _counter("notifications_suppressed", "Messages that were not sent, and why.", "reason")
 NOTIFICATIONS_PENDING = _gauge("notifications_pending", "Messages that wait.", "channel")
 NOTIFICATION_DELIVERY = _histogram(
@@ -93,6 +94,7 @@ class FactsCollector(Collector):
         self, facts: Callable[[], Facts], zeros: Callable[[], Facts], present: Callable[[], Mapping[str, Mapping[Labels, float]]]
     ) -> None:
         self._facts, self._zeros, self._present = facts, zeros, present
+        self._shown: dict[tuple[str, Labels], float] = {}
 
     def collect(self) -> Iterable[Metric]:
         """Yield the families in the order of SPEC 7."""
@@ -105,7 +107,9 @@ class FactsCollector(Collector):
             names = _names(counts)
             family = CounterMetricFamily(P + name.removesuffix("_total"), text, labels=names)
             for labels, value in counts.items():
-                family.add_metric([dict(labels).get(n, "") for n in names], value)
+                # Time that runs may turn out to have ended a moment ago; a counter never goes back.
+                shown = self._shown[name, labels] = max(value, self._shown.get((name, labels), 0.0))
+                family.add_metric([dict(labels).get(n, "") for n in names], shown)
             yield family
         for name, text in FACT_HISTOGRAMS.items():
             yield self._histogram(name, text, rows)
@@ -122,6 +126,12 @@ class FactsCollector(Collector):
             cumulated = [(bound, buckets.get((*labels, ("le", bound)), 0.0)) for bound in bounds]
             family.add_metric([dict(labels)[n] for n in names], cumulated, sums.get(labels, 0.0))
         return family
+
+
+def process_families() -> Iterable[Metric]:
+    """Return what is counted here, without the facts."""
+    for metric in (value for value in globals().values() if isinstance(value, MetricWrapperBase)):
+        yield from metric.describe()
 
 
 def flush(tally: Tally) -> None:

@@ -89,6 +89,7 @@ class Rehearsal:
             connection.exec_driver_sql("PRAGMA synchronous=OFF")
         self._reader = Reader(engine)
         self.resident = _Memory(self._reader, self._due_of, self.flush)
+        book.posted = self.resident.windows
         self.resident.rebuild(start)
         self._writer = Writer(engine, "rehearsal")
         self._writer.lead(start)

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from responder.core.alert import Alert
+from responder.core.availability import Meter
 from responder.core.board import Board
 from responder.core.conditions.state import State
-from responder.core.desk import Change, Desk, FactKey, Head, KeyState, ProblemRow, SourceState, StateKey
+from responder.core.desk import Asked, Change, Desk, FactKey, Head, KeyState, ProblemRow, SourceState, StateKey
 from responder.core.event import Event
 from responder.core.incident import Incident
+from responder.core.maintenance import Posted, Window, posted_window
 from responder.core.matcher import CompileRegex
 from responder.core.outbox import Lanes, Message
 from responder.core.problem import KnownError
@@ -55,6 +57,10 @@ class Resident:
         self.outbox: dict[int, Message] = {}
         self.facts: dict[FactKey, float] = {}
         self.problems: dict[int, ProblemRow] = {}
+        self.meters: dict[str, Meter] = {}
+        self.maintenance: dict[str, Posted] = {}
+        self.windows: dict[str, Window] = {}
+        """Announced maintenance as the rule book asks for it; the book holds on to this mapping."""
         self.board = Board()
         self.edges: list[Edge] = []
         """Edges that labels showed, as the store knew them at the start."""
@@ -102,6 +108,9 @@ class Resident:
         self.lanes.rebuild(self.outbox.values(), reader.sent_messages(SENT_REMEMBERED))
         self.facts = reader.facts()
         self.problems = {row.problem.id: row for row in reader.living_problems()}
+        self.meters = {row.service: row for row in reader.meters()}
+        for posted in reader.maintenance():
+            self._announce(posted)
         remembered, self.edges = reader.board()
         self.board.apply(remembered)
         self.silencing = Silences(self.silences.values(), self._compile_regex)
@@ -157,10 +166,7 @@ class Resident:
                 continue
             self.incidents[id] = incident
             if id not in desk.counted:
-                due = desk.dues.get(id)
-                self._rests[id] = due if due is not None else NEVER
-                if due is not None:
-                    heapq.heappush(self._waiting, (due, ("incident", id)))
+                self.await_incident(id, desk.dues.get(id))
         if desk.board_rows is not None:
             self.board.apply(desk.board_rows)
         for number, problem in desk.problems.changed.items():
@@ -170,6 +176,12 @@ class Resident:
             self.problems[number] = problem
             if problem.due is not None:
                 heapq.heappush(self._waiting, (problem.due, ("problem", number)))
+        for service, meter in desk.meters.changed.items():
+            if meter is not None:
+                self.meters[service] = meter
+        for posted in desk.maintenance.changed.values():
+            if posted is not None:
+                self._announce(posted)
         for name, source in desk.sources.changed.items():
             if source is not None:
                 self.sources[name] = source
@@ -196,6 +208,16 @@ class Resident:
         for fact, by in desk.facts.items():
             self.facts[fact] = self.facts.get(fact, 0.0) + by
         self.head = desk.head
+
+    def await_incident(self, id: int, due: Instant | None) -> None:
+        """Know when time changes an incident next."""
+        self._rests[id] = due if due is not None else NEVER
+        if due is not None:
+            heapq.heappush(self._waiting, (due, ("incident", id)))
+
+    def forget_rests(self) -> None:
+        """Another rule book is in force: when time changes an incident has to be worked out again."""
+        self._rests = {}
 
     def next_due(self) -> Instant | None:
         """Return when somebody has to look again; perhaps too early, never too late."""
@@ -264,6 +286,30 @@ class Resident:
     def delivered_before(self, source: str, dedup: str) -> Instant | None:
         """Return when a momentary occurrence of this id was taken last."""
         return self._reader.delivered_before(source, dedup)
+
+    def all_meters(self) -> Iterable[Meter]:
+        """Return the meters of all services."""
+        return list(self.meters.values())
+
+    def all_maintenance(self) -> Iterable[Posted]:
+        """Return the windows that were announced and have not been ended."""
+        return list(self.maintenance.values())
+
+    def living_incidents(self) -> Iterable[Incident]:
+        """Return the incidents in memory."""
+        return list(self.incidents.values())
+
+    def asked_of(self, token_hash: str) -> Asked | None:
+        """Return whom a token was given to."""
+        return self._reader.asked_of(token_hash)
+
+    def _announce(self, row: Posted) -> None:
+        if row.ended_at is None:
+            self.maintenance[row.name] = row
+            self.windows[row.name] = posted_window(row, self._compile_regex)
+        else:
+            self.maintenance.pop(row.name, None)
+            self.windows.pop(row.name, None)
 
     def _await_alert(self, alert: Alert) -> None:
         if alert.ended:

@@ -1,7 +1,7 @@
 """The rule book: everything that decisions look up, compiled once per load of the configuration."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from responder.core import catalogue, stages
+from responder.core.availability import Meter
 from responder.core.board import Depends, Group, Recur, Spec
 from responder.core.calendar import Calendar, compile_calendar
 from responder.core.catalogue import (
@@ -25,7 +26,7 @@ from responder.core.catalogue import (
 )
 from responder.core.causes import Weights
 from responder.core.clocks import Terms
-from responder.core.maintenance import Window, window_of
+from responder.core.maintenance import Window, latest_end, united, window_of
 from responder.core.match import Index
 from responder.core.rule import AbsenceWhen, EventWhen, MetricWhen, Rule, members
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
@@ -118,8 +119,13 @@ class Book:
         self.topology = _topology(topology or TopologySpec(), self.services)
         self.tally = tally or Tally()
         self.windows: list[Window] = [window_of(entry) for entry in maintenance]
-        self.calendars = {c.name: _compiled(c) for c in (DEFAULT_CALENDAR, *calendars)}
+        self.posted: Mapping[str, Window] = {}
+        """Windows announced over the API: the mapping that the resident rows keep up to date."""
+        specs = {c.name: c for c in (DEFAULT_CALENDAR, *calendars)}
+        self.calendars = {name: _compiled(c) for name, c in specs.items()}
         self._terms = {s.name: _terms(s, self.calendars[s.calendar]) for s in (DEFAULT_SLA, *slas)}
+        self._promises = {s.name: _digest(s, specs[s.calendar]) for s in (DEFAULT_SLA, *slas)}
+        self._dated: dict[str, Terms] = {}
         self._flows = {flow.name: _steps(flow) for flow in flows}
         self.dependents: dict[str, list[tuple[Rule, int]]] = {}
         self.expires: dict[tuple[str, int], Span] = {}
@@ -166,6 +172,9 @@ class Book:
 
     def terms(self, service: str) -> Terms:
         """Return what is promised for a service."""
+        dated = self._dated.get(service)
+        if dated is not None:
+            return dated
         known = self.services.get(service)
         return self._terms[known.sla if known is not None and known.sla is not None else DEFAULT_SLA.name]
 
@@ -187,8 +196,25 @@ class Book:
 
     def planned_until(self, service: str, labels: Mapping[str, str], at: Instant) -> Instant | None:
         """Return until when maintenance covers a service or labels, or none."""
-        ends = [end for window in self.windows if (end := window.covers(service, labels, at)) is not None]
-        return max(ends, default=None)
+        return latest_end((*self.windows, *self.posted.values()), service, labels, at)
+
+    def maintenance_of(self, service: str, since: Instant, until: Instant) -> Iterator[tuple[Instant, Instant]]:
+        """Yield when a service is in maintenance between two instants, in order and without overlaps."""
+        windows = [window for window in (*self.windows, *self.posted.values()) if service in window.services]
+        return united(stretch for window in windows for stretch in window.stretches(since, until))
+
+    def promise(self, service: str) -> str:
+        """Return the digest of what is promised for a service, and when it counts."""
+        known = self.services.get(service)
+        return self._promises[known.sla if known is not None and known.sla is not None else DEFAULT_SLA.name]
+
+    def date_promises(self, meters: Iterable[Meter]) -> None:
+        """Date no breach before the promise that it is one of; how old each promise is, the store knows."""
+        for meter in meters:
+            if meter.promise == self.promise(meter.service):
+                terms = self.terms(meter.service)
+                sla = msgspec.structs.replace(terms.sla, since=meter.promised_at)
+                self._dated[meter.service] = msgspec.structs.replace(terms, sla=sla)
 
     # What happens is tallied here, so that the engine needs no metrics.
 
@@ -242,6 +268,12 @@ def _terms(spec: SlaSpec, calendar: Calendar) -> Terms:
     version = int.from_bytes(digest, "big")
     warn_at = tuple(round(percent) for percent in spec.warn_at)
     return Terms(Sla(spec.name, spec.calendar, spec.targets, objective, warn_at, version), calendar)
+
+
+def _digest(spec: SlaSpec, calendar: CalendarSpec) -> str:
+    hours = [sorted((day, sorted(open)) for day, open in days.items()) for days in (calendar.weekly, calendar.overrides)]
+    promised = (sorted(spec.targets.items()), calendar.timezone, calendar.always, hours, sorted(calendar.holidays))
+    return blake2b(repr(promised).encode(), digest_size=8).hexdigest()
 
 
 def _steps(flow: Flow) -> tuple[stages.Step, ...]:

@@ -6,18 +6,20 @@ desk (one item of a batch over the batch), or on the resident rows.
 """
 
 from collections.abc import Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from responder.core import incident as incidents
 from responder.core.alert import Alert
+from responder.core.availability import Meter
 from responder.core.board import Board
 from responder.core.board import Rows as BoardRows
 from responder.core.conditions.state import State
 from responder.core.event import Event
 from responder.core.incident import Incident
+from responder.core.maintenance import Posted
 from responder.core.outbox import Message
 from responder.core.problem import KnownError, Problem
 from responder.core.signal import Instant
@@ -105,6 +107,16 @@ class Change(Struct, frozen=True):
     url: str = ""
 
 
+class Asked(Struct, frozen=True):
+    """A customer was asked for a score; the link holds a token of which only the digest is kept."""
+
+    token_hash: str
+    incident: int
+    asked_at: Instant
+    expires_at: Instant
+    rated_at: Instant | None = None
+
+
 def _recounted(row: KeyState, before: KeyState) -> bool:
     """Say whether nothing differs but how many alerts of the key fire, and when it was seen last."""
     if row.state.firing == before.state.firing:
@@ -147,10 +159,18 @@ class Base(Protocol):
     @property
     def problems(self) -> Rows[int, ProblemRow]: ...
     @property
+    def meters(self) -> Rows[str, Meter]: ...
+    @property
+    def maintenance(self) -> Rows[str, Posted]: ...
+    @property
     def board(self) -> Board: ...
     @property
     def head(self) -> Head: ...
     def known_errors(self) -> Iterable[KnownError]: ...
+    def all_meters(self) -> Iterable[Meter]: ...
+    def all_maintenance(self) -> Iterable[Posted]: ...
+    def living_incidents(self) -> Iterable[Incident]: ...
+    def asked_of(self, token_hash: str) -> Asked | None: ...
     def keys_of(self, rule: str) -> Iterable[int]: ...
     def last_incident(self, rule: str, key_hash: int) -> int | None: ...
     def delivered_before(self, source: str, dedup: str) -> Instant | None: ...
@@ -173,6 +193,10 @@ class Desk:
         self.changes: Layer[int, Change] = Layer(base.changes)
         self.outbox: Layer[int, Message] = Layer(base.outbox)
         self.problems: Layer[int, ProblemRow] = Layer(base.problems)
+        self.meters: Layer[str, Meter] = Layer(base.meters)
+        self.maintenance: Layer[str, Posted] = Layer(base.maintenance)
+        self.asked: dict[str, Asked] = {}
+        """Customers that were asked, or that answered, by the digest of their token."""
         self._board: Board | None = None
         self.edges: tuple[Edge, ...] = ()
         """Edges that alerts showed, to be stored."""
@@ -210,6 +234,23 @@ class Desk:
             else:
                 found.pop(id, None)
         return [*found.values()]
+
+    def all_meters(self) -> list[Meter]:
+        """Return the meters of all services."""
+        return _all(((row.service, row) for row in self._base.all_meters()), self.meters)
+
+    def all_maintenance(self) -> list[Posted]:
+        """Return the windows that were announced and have not been ended."""
+        return _all(((row.name, row) for row in self._base.all_maintenance()), self.maintenance)
+
+    def living_incidents(self) -> list[Incident]:
+        """Return the incidents in memory: all that are not over, and some that are."""
+        return _all(((row.id, row) for row in self._base.living_incidents()), self.incidents)
+
+    def asked_of(self, token_hash: str) -> Asked | None:
+        """Return whom a token was given to."""
+        found = self.asked.get(token_hash)
+        return found if found is not None else self._base.asked_of(token_hash)
 
     def keys_of(self, rule: str) -> set[int]:
         """Return the key hashes of which the rule has a state."""
@@ -307,7 +348,7 @@ class Desk:
         """Take over what an item decided over this desk."""
         written = item.incidents.changed.keys() - item.counted
         self.counted = (self.counted - written) | (item.counted - self.incidents.changed.keys())
-        for name in ("alerts", "states", "incidents", "silences", "sources", "changes", "outbox", "problems"):
+        for name in LAYERS:
             getattr(self, name).changed.update(getattr(item, name).changed)
         if item._board is not None:
             self.board.apply(item._board.rows)
@@ -319,4 +360,16 @@ class Desk:
         for key, by in item.facts.items():
             self.facts[key] = self.facts.get(key, 0.0) + by
         self.deduped |= item.deduped
+        self.asked |= item.asked
         self.dues |= item.dues
+
+
+LAYERS: Final = (
+    "alerts", "states", "incidents", "silences", "sources", "changes", "outbox", "problems", "meters", "maintenance",
+)  # fmt: skip
+
+
+def _all(below: Iterable[tuple[K, V]], layer: Layer[K, V]) -> list[V]:
+    """Return the rows below a layer with its changes over them."""
+    found: dict[K, V | None] = {**dict(below), **layer.changed}
+    return [row for row in found.values() if row is not None]

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from responder.core import availability
+from responder.core.availability import Meter
 from responder.core.book import Book
 from responder.core.catalogue import PRIORITIES
 from responder.core.facts import Labels
@@ -30,8 +32,18 @@ WORDS: Final[Mapping[str, str]] = {
     "calendar_valid_until_timestamp_seconds": "End of the last year whose holidays are known.",
 }
 WORKING: Final = ("open", "acknowledged", "in_progress", "paused")
+SCORES: Final = ("1", "2", "3", "4", "5")
 STATES: Final = ("operational", "degraded", "outage", "maintenance")
 WHICHES: Final[tuple[Which, Which]] = ("response", "resolution")
+
+
+Facts = Mapping[tuple[str, Labels], float]
+
+
+def facts(book: Book, counted: Facts, meters: Iterable[Meter], at: Instant) -> dict[tuple[str, Labels], float]:
+    """Return every facts series as of *at*: what was counted, and time that runs."""
+    running = availability.facts(meters, book, at)
+    return {**counted, **{series: span / SECOND for series, span in running.items()}}
 
 
 def zeros(book: Book) -> dict[tuple[str, Labels], float]:
@@ -41,6 +53,15 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
         own: Labels = (("service", service),)
         for name in ("service_failures_total", "incidents_correlated_total", "incidents_change_related_total"):
             found[name, own] = 0.0
+        found["service_time_seconds_total", own] = 0.0
+        for kind in ("unplanned", "planned"):
+            found["service_downtime_seconds_total", (*own, ("kind", kind))] = 0.0
+        for step in book.flow(service):
+            found["incident_stages_overdue_total", (*own, ("stage", step.name))] = 0.0
+            stage: Labels = (("stage", step.name),)
+            found["incident_stage_seconds_sum", stage] = found["incident_stage_seconds_count", stage] = 0.0
+        for score in SCORES:
+            found["satisfaction_responses_total", (*own, ("score", score))] = 0.0
         for name in ("incident_restore_seconds_sum", "incident_restore_seconds_count"):
             found[name, own] = 0.0
         for priority, targets in book.terms(service).sla.targets.items():

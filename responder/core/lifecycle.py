@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from responder.core import clocks, facts, keys, plan, stages
+from responder.core import availability, clocks, facts, keys, plan, stages
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.event import TIMER, Actor, Event
@@ -422,6 +422,7 @@ def _record(
     at = at if row is None else max(at, row.last_at)
     new = plan.record(desk, book, row, Event(at, kind, "incident", id, actor, data))
     clocks.observe(desk, book, row, new)
+    availability.weigh(desk, book, row, new, at)
     if row is not None and row.taking and not new.taking:
         keys.release(desk, book, new)
     return new

@@ -1,6 +1,6 @@
 """Maintenance windows: once, or recurring on the same hours of some days."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,6 +9,7 @@ from msgspec import Struct
 from responder.core.catalogue import MaintenanceSpec, Recurring
 from responder.core.instant import to_datetime, to_instant
 from responder.core.match import holds
+from responder.core.matcher import CompileRegex, as_test, parse_selector
 from responder.core.rule import Match
 from responder.core.signal import Instant, Signal
 
@@ -38,6 +39,67 @@ class Window(Struct, frozen=True):
         return holds(self.match, Signal("", 0, dict(labels), {}, True, 0), True)
 
 
+    def stretches(self, since: Instant, until: Instant) -> Iterator[tuple[Instant, Instant]]:
+        """Yield when the window is open between two instants, [start, end)."""
+        if self.recurring is not None:
+            found = _openings(self.recurring, since, until)
+        else:
+            found = iter(((self.start, self.end),))
+        for start, end in found:
+            if start < until and end > since:
+                yield max(start, since), min(end, until)
+
+
+class Posted(Struct, frozen=True):
+    """A window that was announced over the API."""
+
+    name: str
+    reason: str
+    start: Instant
+    end: Instant
+    """0: it recurs until it is ended."""
+    services: tuple[str, ...] = ()
+    match: str = ""
+    """A Prometheus selector; empty: the services count."""
+    recurring: Recurring | None = None
+    by: str = ""
+    posted_at: Instant = 0
+    ended_at: Instant | None = None
+    """It was taken back, or ended early."""
+
+
+def posted_window(row: Posted, compile_regex: CompileRegex) -> Window:
+    """Return the window that was announced.
+
+    Raises:
+        ValueError: Its match is no selector.
+    """
+    match = None
+    if row.match:
+        match = Match(tuple(as_test(found) for found in parse_selector(row.match, compile_regex)), words=row.match)
+    return Window(row.name, row.reason, frozenset(row.services), match, row.start, row.end, row.recurring)
+
+
+def latest_end(windows: Iterable[Window], service: str, labels: Mapping[str, str], at: Instant) -> Instant | None:
+    """Return until when one of the windows covers this, or none."""
+    return max((end for window in windows if (end := window.covers(service, labels, at)) is not None), default=None)
+
+
+def united(stretches: Iterable[tuple[Instant, Instant]]) -> Iterator[tuple[Instant, Instant]]:
+    """Yield stretches without overlaps, in order."""
+    begun: Instant | None = None
+    ended = 0
+    for start, end in sorted(stretches):
+        if begun is not None and start <= ended:
+            ended = max(ended, end)
+            continue
+        if begun is not None:
+            yield begun, ended
+        begun, ended = start, end
+    if begun is not None:
+        yield begun, ended
+
+
 def window_of(spec: MaintenanceSpec) -> Window:
     """Return the window that the configuration describes."""
     return Window(
@@ -46,16 +108,19 @@ def window_of(spec: MaintenanceSpec) -> Window:
 
 
 def _recurs(spec: Recurring, at: Instant) -> Instant | None:
+    return max((end for start, end in _openings(spec, at, at) if start <= at < end), default=None)
+
+
+def _openings(spec: Recurring, since: Instant, until: Instant) -> Iterator[tuple[Instant, Instant]]:
+    """Yield every opening that can touch a stretch of time, and perhaps one more at each end."""
     zone = ZoneInfo(spec.timezone)
-    today = to_datetime(at).astimezone(zone).date()
     length = spec.end - spec.start if spec.end > spec.start else spec.end + 86_400 - spec.start
-    for day in (today - timedelta(days=1), today):
+    day = to_datetime(since).astimezone(zone).date() - timedelta(days=1)
+    last = to_datetime(until).astimezone(zone).date()
+    while day <= last:
         if day.weekday() in spec.days:
-            start = _wall(day, spec.start, zone)
-            end = _wall(day, spec.start + length, zone)
-            if start <= at < end:
-                return end
-    return None
+            yield _wall(day, spec.start, zone), _wall(day, spec.start + length, zone)
+        day += timedelta(days=1)
 
 
 def _wall(day: date, second: int, zone: ZoneInfo) -> Instant:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.signal import Instant
-from responder.handlers import commands, deliveries, signals, ticks
+from responder.handlers import commands, deliveries, signals, ticks, upkeep
 from responder.resident import Resident
 
 HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] = {
@@ -23,6 +23,7 @@ HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] 
     commands.ExpireSilence: commands.end_silence,
     commands.RecordChange: commands.record_change,
     commands.Loaded: commands.loaded,
+    upkeep.Settle: upkeep.settle,
     deliveries.Delivered: deliveries.delivered,
     deliveries.Failed: deliveries.failed,
 }
@@ -37,4 +38,6 @@ def handle(
         return None
     if isinstance(item, deliveries.Claim):
         return deliveries.claim(item, desk, book, now, resident)
+    if isinstance(item, upkeep.Sweep):
+        return upkeep.sweep(item, book, resident)
     return HANDLERS[type(item)](item, desk, book, now, careful)

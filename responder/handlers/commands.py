@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from responder.core import engine, lifecycle
+from responder.core import availability, engine, lifecycle
 from responder.core.book import Book
 from responder.core.desk import Change, Desk
 from responder.core.event import Actor, Event
@@ -146,11 +146,15 @@ def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, care
     return change
 
 
-def loaded(item: Loaded, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
-    """Put a configuration in force: end what has no rule any more, start clocks that run from load."""
+def loaded(item: Loaded, desk: Desk, book: Book, now: Instant, careful: bool) -> bool:
+    """Put a configuration in force: end what has no rule any more, start clocks that run from load.
+
+    Returns whether it promises something else: then open incidents follow (:class:`upkeep.Sweep`).
+    """
     desk.events.append(Event(now, "loaded", "config", 0, Actor("source", "config"), {"digest": item.digest}))
     for rule in item.gone:
         engine.orphan(desk, book, rule, desk.keys_of(rule), now)
     for rule_ in item.expecting:
         for key in getattr(rule_.when, "expect", ()):
             engine.expect(desk, book, rule_, key, now)
+    return availability.configure(desk, book, now)

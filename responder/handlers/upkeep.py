@@ -1,11 +1,12 @@
 """What the writer does between batches: retention, and putting another rule book in force."""
 
 from collections.abc import Callable, Sequence
+from heapq import nsmallest
 
 from msgspec import Struct
 from sqlalchemy import Engine
 
-from responder.core import engine
+from responder.core import availability, engine, lifecycle
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.signal import Instant
@@ -13,6 +14,8 @@ from responder.core.silence import forgotten
 from responder.handlers.commands import Loaded
 from responder.resident import Resident
 from responder.store import upkeep
+
+SWEPT = 500
 
 
 class Retain(Struct, frozen=True):
@@ -28,6 +31,22 @@ class Retain(Struct, frozen=True):
 class Heartbeat(Struct, frozen=True):
     """Note in the store that somebody is there; pending times survive a short absence by it."""
 
+    urgent: bool = True
+    weight: int = 0
+
+
+class Settle(Struct, frozen=True):
+    """Count the service time that has passed, so that no scrape has to look back far."""
+
+    urgent: bool = True
+    weight: int = 0
+
+
+class Sweep(Struct, frozen=True):
+    """Open incidents follow another rule book: when time changes them next, a slice of them at a time."""
+
+    after: int
+    """The last incident of the slice before."""
     urgent: bool = True
     weight: int = 0
 
@@ -63,6 +82,19 @@ def offer(item: Offer, desk: Desk, book: Book, now: Instant) -> None:
         alert = desk.alerts.get(fp)
         if alert is not None and not alert.ended:
             engine.offer(desk, book, alert, now)
+
+
+def settle(item: Settle, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """Count what has passed until now."""
+    availability.settle(desk, book, now)
+
+
+def sweep(item: Sweep, book: Book, resident: Resident) -> int | None:
+    """Returns the last incident that was looked at; none: that was all."""
+    ids = nsmallest(SWEPT, (id for id in resident.incidents if id > item.after))
+    for id in ids:
+        resident.await_incident(id, lifecycle.next_due(book, resident.incidents[id]))
+    return ids[-1] if len(ids) == SWEPT else None
 
 
 def retain(item: Retain, database: Engine, desk: Desk, resident: Resident) -> int:

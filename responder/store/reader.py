@@ -7,10 +7,12 @@ import msgspec
 from sqlalchemy import Connection, Engine, func, select
 
 from responder.core.alert import Alert
+from responder.core.availability import Meter
 from responder.core.board import Rows as BoardRows
-from responder.core.desk import Change, Head, KeyState, ProblemRow, SourceState
+from responder.core.desk import Asked, Change, Head, KeyState, ProblemRow, SourceState
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
+from responder.core.maintenance import Posted
 from responder.core.outbox import Message
 from responder.core.signal import Instant
 from responder.core.silence import Silence
@@ -23,6 +25,9 @@ _message = rows.decoder(Message)
 _change = rows.decoder(Change)
 _source = rows.decoder(SourceState)
 _problem = rows.decoder(ProblemRow)
+_meter = rows.decoder(Meter)
+_posted = rows.decoder(Posted)
+_asked = rows.decoder(Asked)
 _fact_labels = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
@@ -105,6 +110,17 @@ class Reader:
         with self._engine.connect() as connection:
             return [_change(body) for (body,) in connection.execute(select(table.c.body).where(table.c.at >= since))]
 
+    def meters(self) -> list[Meter]:
+        with self._engine.connect() as connection:
+            return [_meter(body) for (body,) in connection.execute(select(schema.meter.c.body))]
+
+    def maintenance(self) -> list[Posted]:
+        """Return every window that was ever announced, those that begin first in front."""
+        table = schema.maintenance
+        with self._engine.connect() as connection:
+            found = connection.execute(select(table.c.body).order_by(table.c.from_at, table.c.name))
+            return [_posted(body) for (body,) in found]
+
     def waiting_messages(self) -> list[Message]:
         table = schema.outbox
         with self._engine.connect() as connection:
@@ -163,6 +179,13 @@ class Reader:
         query = select(func.max(table.c.id)).where(table.c.rule == rule, table.c.key_hash == key_hash)
         with self._engine.connect() as connection:
             return connection.execute(query).scalar()
+
+    def asked_of(self, token_hash: str) -> Asked | None:
+        table = schema.satisfaction
+        query = select(table.c.body).where(table.c.token_hash == token_hash)
+        with self._engine.connect() as connection:
+            body = connection.execute(query).scalar()
+        return _asked(body) if body is not None else None
 
     def delivered_before(self, source: str, dedup: str) -> Instant | None:
         table = schema.alert

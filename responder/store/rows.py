@@ -7,12 +7,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from responder.core.alert import Alert, Joined
+from responder.core.availability import Meter
 from responder.core.board import Held, Linked
 from responder.core.board import Rows as BoardRows
 from responder.core.causes import Clue, Memory
 from responder.core.conditions.state import State
-from responder.core.desk import Change, KeyState, ProblemRow, SourceState
+from responder.core.desk import Asked, Change, KeyState, ProblemRow, SourceState
 from responder.core.incident import Incident
+from responder.core.maintenance import Posted
 from responder.core.outbox import Message
 from responder.core.signal import Instant
 from responder.core.silence import Silence
@@ -99,6 +101,18 @@ def message_row(m: Message) -> Row:
 
 def change_row(c: Change) -> Row:
     return (c.id, c.at, clean(c.service)[:INDEXED], text_of(c))
+
+
+def meter_row(m: Meter) -> Row:
+    return (m.service, text_of(m))
+
+
+def maintenance_row(p: Posted) -> Row:
+    return (p.name, p.start, p.end, text_of(p))
+
+
+def asked_row(a: Asked) -> Row:
+    return (a.token_hash, a.incident, a.expires_at, text_of(a))
 
 
 def source_row(s: SourceState) -> Row:

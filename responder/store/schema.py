@@ -207,6 +207,22 @@ maintenance = Table(
     Column("body", Text, nullable=False),
 )
 
+meter = Table(
+    "meter",
+    metadata,
+    Column("service", String, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+satisfaction = Table(
+    "satisfaction",
+    metadata,
+    Column("token_hash", String, primary_key=True),
+    Column("incident_id", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
 change = Table(
     "change",
     metadata,

@@ -16,7 +16,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from responder import __version__
-from responder.core import lifecycle
+from responder.core import gauges, lifecycle
 from responder.core.book import Book
 from responder.core.event import Actor
 from responder.core.incident import Incident, name_of
@@ -294,7 +294,10 @@ class Catalogue:
         return list(self._backend.resident.incidents.values())  # a copy: the writer changes the original
 
     def _facts(self) -> views.Facts:
-        return dict(self._backend.resident.facts)
+        backend = self._backend
+        return gauges.facts(
+            backend.book(), dict(backend.resident.facts), backend.resident.all_meters(), backend.now()
+        )
 
 
 def _number(id: str) -> int:
