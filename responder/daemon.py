@@ -92,6 +92,7 @@ class Daemon:
         self.book.posted = self.resident.windows
         self.book.date_promises(self.reader.meters())
         self.resident.rebuild(self.started_at)
+        ticks.grant_grace(self.resident, self.book, self._away)
         self.book.topology.remember(self.resident.edges)
         self._alive_at = self.reader.alive_at()
         self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")

@@ -7,7 +7,7 @@ dictionary is changed by the writer thread only.
 
 import gc
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
@@ -137,6 +137,14 @@ class Resident:
             if problem.due is not None:
                 self._waiting.append((problem.due, ("problem", problem.problem.id)))
         heapq.heapify(self._waiting)
+
+    def postpone(self, rules: Container[str], until: Instant) -> None:
+        """Let the keys of rules that await something go on waiting until then; once, at the start."""
+        for key, row in self.states.items():
+            if row.rule in rules and row.state.phase != "open" and row.state.due is not None and row.state.due < until:
+                state: State = msgspec.structs.replace(row.state, due=until)
+                self.states[key] = msgspec.structs.replace(row, state=state)
+        self.reindex()
 
     def apply(self, desk: Desk) -> None:
         """Take over a batch; called only after its commit is known."""

@@ -85,7 +85,7 @@ def observe(
     same = (
         ends_at == known.ends_at
         and signal.annotations == known.annotations
-        and (signal.implied or signal.starts_at == known.newest_start)
+        and (signal.implied or known.since <= signal.starts_at <= known.newest_start)
         and polled == known.polled
         and signal.url == known.url
         and signal.source == known.source

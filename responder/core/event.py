@@ -40,7 +40,7 @@ KINDS: Final[dict[str, str]] = {
     "notified": "a message was delivered",
     "notification_failed": "a message could not be delivered and was given up",
     "orphaned": "its rule was removed or asks for another key; a person has to end it",
-    "flagged": "a flag was set or fell: planned, suppressed, major",
+    "flagged": "a flag was set or fell: planned, suppressed, major, taking new alerts, its condition holds again",
     "unlinked": "it was taken out of a problem",
     "state_changed": "a problem went to another state",
     "workaround_changed": "a problem has another workaround",

@@ -195,6 +195,8 @@ def apply(row: Incident | None, event: Event) -> Incident:
                 changed |= {"lead": data.get("lead"), "update_every": data.get("every")}
             if data["flag"] == "taking":
                 changed |= {"flags": row.flags, "taking": data["on"]}
+            if data["flag"] == "holds":
+                changed |= {"flags": row.flags, "holds": True, "cleared_at": None}
         case "sla_exempted":
             changed["flags"] = _flag(row.flags, "exempt", True)
         case _:

@@ -101,8 +101,8 @@ def condition_returned(desk: Desk, book: Book, row: Incident, at: Instant, actor
     """The key's condition holds again while the incident takes."""
     if row.state == "resolved" and not row.holds:
         return _reopen(desk, book, row, at, actor, "the condition returned", holds=True)
-    if not row.holds:
-        return desk.amend(row, holds=True, cleared_at=None)
+    if not row.holds:  # cancelled, or reopened by hand: it joins silently
+        return _record(desk, book, row.id, "flagged", at, actor, {"flag": "holds", "on": True})
     return row
 
 

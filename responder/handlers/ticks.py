@@ -26,6 +26,15 @@ class Away(Struct, frozen=True):
     quiet_until: Instant
 
 
+def grant_grace(resident: Resident, book: Book, away: Away) -> None:
+    """After a start: what came to an end by silence while nobody listened is no absence yet.
+
+    Else the first observation would find its key overdue, and open an incident to close it.
+    """
+    rules = {rule.id for rule in book.rules.values() if isinstance(rule.when, AbsenceWhen)}
+    resident.postpone(rules, away.quiet_until)
+
+
 class Tick(Struct):
     """Somebody looks at what is due, at most :data:`SLICE` subjects at a time."""
 
@@ -94,8 +103,6 @@ def _key(rule_id: str, key_hash: int, desk: Desk, book: Book, now: Instant, away
     if rule is None or row is None:
         return None
     if isinstance(rule.when, AbsenceWhen) and row.state.phase != "open" and row.seen_at < away.started_at:
-        if now < away.quiet_until:
-            return away.quiet_until
         source = rule.when.of.event.source if rule.when.of.event is not None else None
         if source in book.polled and source not in book.tally.heard:
             return now + PATIENCE
