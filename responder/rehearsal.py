@@ -55,6 +55,10 @@ class _Memory(Resident):
         self._flush()
         return super().former_incident(id)
 
+    def former_problem(self, id: int) -> ProblemRow | None:
+        self._flush()
+        return super().former_problem(id)
+
     def firing_of(self, incident: int) -> list[Alert]:
         self._flush()
         return super().firing_of(incident)

@@ -100,7 +100,9 @@ def result(rehearsal: Rehearsal, start: Instant, end: Instant, signals: int) -> 
     alerts = incidents = 0
     for row in rehearsal.incidents():
         occurrences = reader.alerts_of(row.id, None)
-        shown = views.incident(row, occurrences, len(occurrences), book.terms(row.service), end)
+        known = reader.problem(row.known_error) if row.known_error is not None else None
+        terms = book.terms(row.service)
+        shown = views.incident(row, occurrences, len(occurrences), terms, end, known.problem if known else None)
         yield (b"," if incidents else b"") + encode(shown)
         alerts, incidents = alerts + len(occurrences), incidents + 1
     yield b'],"problems":['

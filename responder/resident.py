@@ -21,7 +21,7 @@ from responder.core.incident import Incident
 from responder.core.maintenance import Posted, Window, posted_window
 from responder.core.matcher import CompileRegex
 from responder.core.outbox import Lanes, Message
-from responder.core.problem import KnownError
+from responder.core.problem import WATCHED, KnownError
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
 from responder.core.topology import Edge
@@ -57,6 +57,8 @@ class Resident:
         self.outbox: dict[int, Message] = {}
         self.facts: dict[FactKey, float] = {}
         self.problems: dict[int, ProblemRow] = {}
+        self._errors: dict[tuple[str, str], dict[int, KnownError]] = {}
+        self._watched: dict[int, KnownError] = {}
         self.meters: dict[str, Meter] = {}
         self.maintenance: dict[str, Posted] = {}
         self.windows: dict[str, Window] = {}
@@ -98,9 +100,7 @@ class Resident:
             state: State = msgspec.structs.replace(row.state, firing=number)
             self.states[key] = msgspec.structs.replace(row, state=state)
         for id, row_ in self.incidents.items():
-            self.incidents[id] = msgspec.structs.replace(
-                row_, alerts_count=counts.get(id, 0), firing=firing.get(id, 0)
-            )
+            self.incidents[id] = msgspec.structs.replace(row_, alerts_count=counts.get(id, 0), firing=firing.get(id, 0))
         self.silences = {row.id: row for row in reader.silences()}
         self.sources = {row.name: row for row in reader.sources()}
         self.changes = {row.id: row for row in reader.recent_changes(now - CHANGE_WINDOW)}
@@ -108,6 +108,9 @@ class Resident:
         self.lanes.rebuild(self.outbox.values(), reader.sent_messages(SENT_REMEMBERED))
         self.facts = reader.facts()
         self.problems = {row.problem.id: row for row in reader.living_problems()}
+        self._errors, self._watched = {}, {}
+        for error in (*(row.error for row in self.problems.values()), *reader.watched_errors(now - WATCHED)):
+            self._watch(error)
         self.meters = {row.service: row for row in reader.meters()}
         for posted in reader.maintenance():
             self._announce(posted)
@@ -178,6 +181,8 @@ class Resident:
         if desk.board_rows is not None:
             self.board.apply(desk.board_rows)
         for number, problem in desk.problems.changed.items():
+            self._unwatch(number)
+            self._watch(problem.error if problem is not None else None)
             if problem is None or problem.problem.closed_at is not None:
                 self.problems.pop(number, None)
                 continue
@@ -283,9 +288,37 @@ class Resident:
         """Return until when time can't change an incident; none if that is not known."""
         return self._rests.get(incident)
 
-    def known_errors(self) -> Iterable[KnownError]:
-        """Return the known errors that new incidents are compared with."""
-        return [row.error for row in self.problems.values() if row.error is not None]
+    def former_problem(self, id: int) -> ProblemRow | None:
+        """Return a problem that is no longer in memory."""
+        return self._reader.problem(id)
+
+    def errors_like(self, rule: str, service: str) -> list[KnownError]:
+        """Return what a new incident of this rule and service may be a recurrence of."""
+        found: dict[int, KnownError] = {}
+        for place in ((rule, service), (rule, "")):
+            found |= self._errors.get(place, {})
+        return [*found.values()]
+
+    def forget_errors(self, now: Instant) -> None:
+        """Drop what closed problems looked like, when they were watched for long enough."""
+        for error in [error for error in self._watched.values() if error.until is not None and error.until < now]:
+            self._unwatch(error.problem)
+
+    def _watch(self, error: KnownError | None) -> None:
+        if error is not None:
+            self._watched[error.problem] = error
+            for rule in error.rules:
+                self._errors.setdefault((rule, error.labels.get("service", "")), {})[error.problem] = error
+
+    def _unwatch(self, problem: int) -> None:
+        error = self._watched.pop(problem, None)
+        if error is None:
+            return
+        for rule in error.rules:
+            place = (rule, error.labels.get("service", ""))
+            del self._errors[place][problem]
+            if not self._errors[place]:
+                del self._errors[place]
 
     def last_incident(self, rule: str, key_hash: int) -> int | None:
         """Return the newest incident that the key ever had."""
@@ -331,6 +364,11 @@ class Resident:
 def log_of(events: Iterable[Event]) -> list[dict[str, object]]:
     """Return committed events as log records: who, what, when, to which incident."""
     return [
-        {"event": e.kind, "subject": f"{e.subject_kind}:{e.subject}", "actor": f"{e.actor.kind}:{e.actor.name}", "at": e.at}
+        {
+            "event": e.kind,
+            "subject": f"{e.subject_kind}:{e.subject}",
+            "actor": f"{e.actor.kind}:{e.actor.name}",
+            "at": e.at,
+        }
         for e in events
     ]

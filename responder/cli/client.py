@@ -1,17 +1,16 @@
-"""``responder incidents``, ``services`` and ``silences``: for people and scripts, on a running daemon."""
+"""``responder incidents``, ``services`` and ``silences`` (``problems`` stand beside): for people and scripts, on a running daemon."""
 
 import getpass
-import json
-import os
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
 from responder.cli import words
-from responder.cli.server import DEFAULT_URL, Server, server_at
+from responder.cli.asking import connection, given, group, id_of, print_json
+from responder.cli.problems import problems
+from responder.cli.server import Server
 from responder.cli.tables import clean, show
 from responder.clock import SystemClock
 from responder.core.instant import format_instant, parse_instant, parse_span
@@ -23,46 +22,12 @@ PRIORITIES: Final = click.Choice(["P1", "P2", "P3", "P4", "P5"], case_sensitive=
 STATES: Final = ("open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled")
 
 
-def _connection(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command ``--url``, ``--token`` and ``--json``; a group's own are the default."""
-
-    @wraps(function)
-    def run(*, url: str | None, token: str | None, as_json: bool, **rest: Any) -> None:
-        above = click.get_current_context().find_object(dict) or {}
-        where = url or above.get("url") or os.environ.get("RESPONDER_URL") or DEFAULT_URL
-        shown = token or above.get("token") or os.environ.get("RESPONDER_TOKEN")
-        function(server_at(where, shown), as_json=as_json or bool(above.get("as_json")), **rest)
-
-    return _options(run)
-
-
-def _options(function: Callable[..., None]) -> Callable[..., None]:
-    url = click.option("--url", metavar="URL", help=f"Of the daemon; default: RESPONDER_URL, else {DEFAULT_URL}.")
-    token = click.option("--token", metavar="TOKEN", help="Default: RESPONDER_TOKEN.")
-    as_json = click.option("--json", "as_json", is_flag=True, help="JSON, for scripts.")
-    return url(token(as_json(function)))
-
-
-def _group(name: str, help_: str) -> click.Group:
-    def group(url: str | None, token: str | None, as_json: bool) -> None:
-        click.get_current_context().obj = {"url": url, "token": token, "as_json": as_json}
-
-    return click.group(name, help=help_)(_options(group))
-
-
-incidents = _group("incidents", "List incidents, look at one, and act on it.")
-services = _group("services", "List services with their state and what was promised.")
-silences = _group("silences", "List, add and expire silences.")
-GROUPS: Final[Mapping[str, click.Command]] = {"incidents": incidents, "services": services, "silences": silences}
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _id(text: str) -> str:
-    """Return ``12``, ``inc-12`` or ``INC-12`` as a segment of a path."""
-    return urllib.parse.quote(text.upper(), safe="")
+incidents = group("incidents", "List incidents, look at one, and act on it.")
+services = group("services", "List services with their state and what was promised.")
+silences = group("silences", "List, add and expire silences.")
+GROUPS: Final[Mapping[str, click.Command]] = {
+    "incidents": incidents, "problems": problems, "services": services, "silences": silences,
+}  # fmt: skip
 
 
 # Incidents.
@@ -78,7 +43,7 @@ def _id(text: str) -> str:
 @click.option("--flag", metavar="FLAG", help="Such as major, planned, snoozed, orphaned.")
 @click.option("-q", "--search", metavar="TEXT", help="Within the title.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="0: all there are.")
-@_connection
+@connection
 def incidents_list(
     server: Server, *, as_json: bool, state: Sequence[str], every: bool, service: Sequence[str],
     priority: Sequence[str], rule: Sequence[str], problem: str | None, flag: str | None, search: str | None, limit: int,
@@ -90,7 +55,7 @@ def incidents_list(
     query += [(name, text) for name, text in (("problem", problem), ("flag", flag), ("q", search)) if text]
     found = list(server.items("/api/v1/incidents", query, limit))
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif not found:
         click.echo("no incidents")
     else:
@@ -102,12 +67,12 @@ def incidents_list(
 
 @incidents.command("show")
 @click.argument("id")
-@_connection
+@connection
 def incidents_show(server: Server, *, as_json: bool, id: str) -> None:
     """Show one incident with its clocks and alerts."""
-    found = server.get(f"/api/v1/incidents/{_id(id)}")
+    found = server.get(f"/api/v1/incidents/{id_of(id)}")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for line in words.incident_page(found, SystemClock().now()):
         click.echo(line, color=True)
@@ -115,12 +80,12 @@ def incidents_show(server: Server, *, as_json: bool, id: str) -> None:
 
 @incidents.command("timeline")
 @click.argument("id")
-@_connection
+@connection
 def incidents_timeline(server: Server, *, as_json: bool, id: str) -> None:
     """Show what happened to an incident."""
-    found = list(server.items(f"/api/v1/incidents/{_id(id)}/timeline", (), 0))
+    found = list(server.items(f"/api/v1/incidents/{id_of(id)}/timeline", (), 0))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         show(words.EVENT_HEADERS, [words.event_row(item) for item in found])
 
@@ -135,22 +100,18 @@ def incidents_timeline(server: Server, *, as_json: bool, id: str) -> None:
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE")
 @click.option("--started", metavar="INSTANT", help="When the failure began, RFC 3339 with an offset.")
 @click.option("--major", is_flag=True)
-@_connection
+@connection
 def incidents_open(
     server: Server, *, as_json: bool, service: str, title: str, impact: str | None, urgency: str | None,
     priority: str | None, description: str, labels: Sequence[str], started: str | None, major: bool,
 ) -> None:  # fmt: skip
     """Report an incident by hand."""
-    body = _given(
+    body = given(
         service=service, title=title, impact=impact, urgency=urgency, priority=priority and priority.upper(),
         description=description, started_at=started, major=major,
     )  # fmt: skip
     found = server.post("/api/v1/incidents", body | {"labels": dict(_pairs(labels))})
-    _print_json(found) if as_json else click.echo(words.outcome(found))
-
-
-def _given(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value}
+    print_json(found) if as_json else click.echo(words.outcome(found))
 
 
 def _pairs(labels: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -166,12 +127,12 @@ def _act(server: Server, ids: Sequence[str], name: str, body: Mapping[str, Any],
     failed = False
     for id in ids:
         try:
-            found = server.post(f"/api/v1/incidents/{_id(id)}/{name}", body)
+            found = server.post(f"/api/v1/incidents/{id_of(id)}/{name}", body)
         except click.ClickException as error:
             click.echo(f"Error: {id}: {error.message}", err=True)
             failed = True
             continue
-        _print_json(found) if as_json else click.echo(words.outcome(found))
+        print_json(found) if as_json else click.echo(words.outcome(found))
     if failed:
         raise SystemExit(1)
 
@@ -186,7 +147,7 @@ def _plain(name: str, command: str, help_: str) -> None:
 
     @incidents.command(name, help=help_)
     @_ids
-    @_connection
+    @connection
     def run(server: Server, *, as_json: bool, ids: Sequence[str]) -> None:
         _act(server, ids, command, {}, as_json)
 
@@ -201,7 +162,7 @@ _plain("unmerge", "unmerge", "Let it stand alone again.")
 @incidents.command("assign")
 @click.argument("id")
 @click.argument("to")
-@_connection
+@connection
 def incidents_assign(server: Server, *, as_json: bool, id: str, to: str) -> None:
     """Name another owner: a team or a person."""
     _act(server, [id], "assign", {"to": to}, as_json)
@@ -210,7 +171,7 @@ def incidents_assign(server: Server, *, as_json: bool, id: str, to: str) -> None
 @incidents.command("note")
 @click.argument("id")
 @click.argument("text")
-@_connection
+@connection
 def incidents_note(server: Server, *, as_json: bool, id: str, text: str) -> None:
     """Write a note into the timeline."""
     _act(server, [id], "note", {"text": text}, as_json)
@@ -220,18 +181,18 @@ def incidents_note(server: Server, *, as_json: bool, id: str, text: str) -> None
 @_ids
 @click.option("--cause", metavar="TEXT")
 @_note
-@_connection
+@connection
 def incidents_resolve(
     server: Server, *, as_json: bool, ids: Sequence[str], cause: str | None, note: str | None
 ) -> None:
     """The service is restored."""
-    _act(server, ids, "resolve", _given(cause=cause, note=note), as_json)
+    _act(server, ids, "resolve", given(cause=cause, note=note), as_json)
 
 
 @incidents.command("reopen")
 @_ids
 @_reason
-@_connection
+@connection
 def incidents_reopen(server: Server, *, as_json: bool, ids: Sequence[str], reason: str) -> None:
     """It was not over."""
     _act(server, ids, "reopen", {"reason": reason}, as_json)
@@ -241,30 +202,30 @@ def incidents_reopen(server: Server, *, as_json: bool, ids: Sequence[str], reaso
 @_ids
 @click.option("--reason", required=True, type=click.Choice(["false_positive", "duplicate", "exercise"]))
 @_note
-@_connection
+@connection
 def incidents_cancel(server: Server, *, as_json: bool, ids: Sequence[str], reason: str, note: str | None) -> None:
     """It was a false positive, a duplicate or an exercise."""
-    _act(server, ids, "cancel", _given(reason=reason, note=note), as_json)
+    _act(server, ids, "cancel", given(reason=reason, note=note), as_json)
 
 
 @incidents.command("pause")
 @_ids
 @click.option("--reason", required=True, type=click.Choice(["customer", "supplier", "change"]))
 @_note
-@_connection
+@connection
 def incidents_pause(server: Server, *, as_json: bool, ids: Sequence[str], reason: str, note: str | None) -> None:
     """Stop the resolution clock while somebody else has to act."""
-    _act(server, ids, "pause", _given(reason=reason, note=note), as_json)
+    _act(server, ids, "pause", given(reason=reason, note=note), as_json)
 
 
 @incidents.command("handover")
 @click.argument("id")
 @click.option("--to", metavar="OWNER", help="Default: the owner of the next stage.")
 @_note
-@_connection
+@connection
 def incidents_handover(server: Server, *, as_json: bool, id: str, to: str | None, note: str | None) -> None:
     """End the stage and name the owner of the next."""
-    _act(server, [id], "handover", _given(to=to, note=note), as_json)
+    _act(server, [id], "handover", given(to=to, note=note), as_json)
 
 
 @incidents.command("priority")
@@ -273,7 +234,7 @@ def incidents_handover(server: Server, *, as_json: bool, id: str, to: str | None
 @click.option("--impact", type=LEVELS)
 @click.option("--urgency", type=LEVELS)
 @_reason
-@_connection
+@connection
 def incidents_priority(
     server: Server,
     *,
@@ -285,14 +246,14 @@ def incidents_priority(
     reason: str,
 ) -> None:
     """Set the priority, or impact and urgency."""
-    body = _given(priority=priority and priority.upper(), impact=impact, urgency=urgency, reason=reason)
+    body = given(priority=priority and priority.upper(), impact=impact, urgency=urgency, reason=reason)
     _act(server, [id], "priority", body, as_json)
 
 
 @incidents.command("exempt")
 @_ids
 @_reason
-@_connection
+@connection
 def incidents_exempt(server: Server, *, as_json: bool, ids: Sequence[str], reason: str) -> None:
     """Take it out of the ratios of its SLA."""
     _act(server, ids, "exempt", {"reason": reason}, as_json)
@@ -302,7 +263,7 @@ def incidents_exempt(server: Server, *, as_json: bool, ids: Sequence[str], reaso
 @_ids
 @click.option("--for", "length", metavar="DURATION", help="Such as 2h.")
 @click.option("--until", metavar="INSTANT", help="RFC 3339 with an offset.")
-@_connection
+@connection
 def incidents_snooze(
     server: Server, *, as_json: bool, ids: Sequence[str], length: str | None, until: str | None
 ) -> None:
@@ -323,7 +284,7 @@ def _later(now: Instant, length: str, option: str) -> str:
 @incidents.command("merge")
 @click.argument("id")
 @click.argument("into")
-@_connection
+@connection
 def incidents_merge(server: Server, *, as_json: bool, id: str, into: str) -> None:
     """Make it part of another incident."""
     _act(server, [id], "merge", {"into": into.upper()}, as_json)
@@ -333,7 +294,7 @@ def incidents_merge(server: Server, *, as_json: bool, id: str, into: str) -> Non
 @click.argument("id")
 @click.option("--lead", required=True, metavar="WHO")
 @click.option("--every", default="30m", show_default=True, metavar="DURATION", help="How often there is news.")
-@_connection
+@connection
 def incidents_major(server: Server, *, as_json: bool, id: str, lead: str, every: str) -> None:
     """Declare a major incident."""
     _act(server, [id], "major", {"lead": lead, "every": every}, as_json)
@@ -343,12 +304,12 @@ def incidents_major(server: Server, *, as_json: bool, id: str, lead: str, every:
 
 
 @services.command("list")
-@_connection
+@connection
 def services_list(server: Server, *, as_json: bool) -> None:
     """Show every service with its state."""
     found = list(server.items("/api/v1/services", (), 0))
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif not found:
         click.echo("no services")
     else:
@@ -357,12 +318,12 @@ def services_list(server: Server, *, as_json: bool) -> None:
 
 @services.command("show")
 @click.argument("name")
-@_connection
+@connection
 def services_show(server: Server, *, as_json: bool, name: str) -> None:
     """Show one service: what is open, what was promised, what was kept."""
     found = server.get(f"/api/v1/services/{urllib.parse.quote(name, safe='')}")
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for line in words.service_page(found):
         click.echo(line, color=True)
@@ -374,7 +335,7 @@ def services_show(server: Server, *, as_json: bool, name: str) -> None:
 @silences.command("list")
 @click.argument("matchers", nargs=-1)
 @click.option("--expired", is_flag=True, help="Those that are over, too.")
-@_connection
+@connection
 def silences_list(server: Server, *, as_json: bool, matchers: Sequence[str], expired: bool) -> None:
     """Show silences, those that end first on top; matchers choose among them."""
     query = [("filter", str(_matcher(text))) for text in matchers]
@@ -382,7 +343,7 @@ def silences_list(server: Server, *, as_json: bool, matchers: Sequence[str], exp
     found = [item for item in found if expired or item["status"]["state"] != "expired"]
     found.sort(key=lambda item: parse_instant(item["endsAt"]))
     if as_json:
-        _print_json(found)
+        print_json(found)
     elif not found:
         click.echo("no silences")
     else:
@@ -397,7 +358,7 @@ def silences_list(server: Server, *, as_json: bool, matchers: Sequence[str], exp
 @click.option("--end", metavar="INSTANT", help="Instead of --for.")
 @click.option("--comment", required=True)
 @click.option("--author", help="Default: the user of this machine.")
-@_connection
+@connection
 def silences_add(
     server: Server, *, as_json: bool, matchers: Sequence[str], length: str, start: str | None, end: str | None,
     comment: str, author: str | None,
@@ -419,12 +380,12 @@ def silences_add(
         "comment": comment,
     }
     found = server.post("/api/v2/silences", body)
-    _print_json(found) if as_json else click.echo(found["silenceID"])
+    print_json(found) if as_json else click.echo(found["silenceID"])
 
 
 @silences.command("expire")
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@_connection
+@connection
 def silences_expire(server: Server, *, as_json: bool, ids: Sequence[str]) -> None:
     """End silences now."""
     for id in ids:
@@ -432,7 +393,7 @@ def silences_expire(server: Server, *, as_json: bool, ids: Sequence[str]) -> Non
         if not as_json:
             click.echo(f"{clean(id)} is expired")
     if as_json:
-        _print_json({"expired": list(ids)})
+        print_json({"expired": list(ids)})
 
 
 def _matcher(text: str) -> Matcher:

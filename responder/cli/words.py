@@ -1,6 +1,6 @@
 """What the API answers, in words and rows for a terminal."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from responder.cli.tables import Cell, clean, paint
@@ -10,6 +10,7 @@ from responder.core.signal import DAY, HOUR, SECOND, Instant, Span
 Json = Mapping[str, Any]
 INCIDENT_HEADERS: Final = ("ID", "PRIO", "STATE", "SERVICE", "OWNER", "OPENED", "DUE", "TITLE")
 EVENT_HEADERS: Final = ("AT", "WHAT", "BY", "DETAIL")
+PROBLEM_HEADERS: Final = ("ID", "STATE", "SERVICE", "OWNER", "OPENED", "INCIDENTS", "LIKELIEST", "TITLE")
 SERVICE_HEADERS: Final = ("SERVICE", "STATE", "OPEN", "TEAM", "SLA", "RESPONSE", "RESOLUTION", "AVAILABILITY")
 SILENCE_HEADERS: Final = ("ID", "STATE", "ENDS", "BY", "MATCHERS", "COMMENT")
 ALERTS_SHOWN: Final = 10
@@ -50,6 +51,7 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         ("parent", item["parent"]),
         ("previous", item["previous"]),
         ("problem", item["problem"]),
+        ("known error", _known_error(item["known_error"])),
         ("runbook", item["runbook"]),
         ("labels", ", ".join(f"{name}={value}" for name, value in sorted(item["labels"].items()))),
         *((name, _clock(item["sla"][name], now)) for name in ("response", "resolution")),
@@ -62,6 +64,54 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         for alert in item["alerts"][:ALERTS_SHOWN]:
             labels = ", ".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
             yield f"  {paint(coloured(alert['status']))}  {alert['starts_at']}  {clean(labels)}"
+
+
+def problem_row(item: Json, now: Instant) -> list[Cell | str]:
+    """Return a problem as a row of the list."""
+    causes = item["probable_causes"]
+    likeliest = f"{causes[0]['entity']} {causes[0]['score']:.0%}" if causes else "-"
+    return [
+        item["id"], coloured(item["state"]), item["service"] or "-", item["owner"], ago(item["opened_at"], now),
+        str(item["incidents_count"]), likeliest, item["title"],
+    ]  # fmt: skip
+
+
+def problem_page(item: Json, now: Instant) -> Iterator[str]:
+    """Yield the lines that say everything about one problem."""
+    yield paint(Cell(f"{item['id']}  {item['title']}", bold=True))
+    yield from _facts(
+        ("state", item["state"]),
+        ("service", item["service"]),
+        ("owner", item["owner"]),
+        ("found by", item["rule"] or item["origin"]),
+        ("opened", f"{item['opened_at']} ({ago(item['opened_at'], now)})"),
+        ("due", item["due_at"] and f"{item['due_at']} ({_from_now(item['due_at'], now)})"),
+        ("resolved", item["resolved_at"]),
+        ("closed", item["closed_at"]),
+        ("merged into", item["merged_into"]),
+        ("with", ", ".join(item["merged"])),
+        ("root cause", item["root_cause"]),
+        ("workaround", item["workaround"]),
+        ("takes", ", ".join(item["allowed"])),
+    )
+    yield from _listed("probable causes", (cause["reason"] for cause in item["probable_causes"]))
+    yield from _listed(
+        f"{item['incidents_count']} incidents",
+        (f"{link['incident']}  {link['score']:g}  {link['reason']}" for link in item["links"]),
+    )
+    yield from _listed("reviews", (f"{one['at']}  {one['by'] or 'came again'}: {one['text']}" for one in item["reviews"]))
+    yield from _listed(
+        "action items",
+        (
+            f"{number}  {'done' if one['done_at'] else 'due ' + one['due_at']}  {one['owner']}: {one['text']}"
+            for number, one in enumerate(item["actions"], 1)
+        ),
+    )
+
+
+def problem_outcome(item: Json) -> str:
+    """Return what became of a problem, on one line."""
+    return clean(f"{item['id']} is {item['state']} (owner {item['owner']}): {item['title']}")
 
 
 def event_row(item: Json) -> list[Cell | str]:
@@ -139,6 +189,20 @@ def roughly(span: Span) -> str:
         if span >= unit:
             return format_span(span - span % next_unit)
     return format_span(span - span % (SECOND if span < 600 * SECOND else 60 * SECOND))
+
+
+def _known_error(item: Json | None) -> str | None:
+    if item is None:
+        return None
+    return f"{item['problem']}, workaround: {item['workaround']}" if item["workaround"] else str(item["problem"])
+
+
+def _listed(what: str, entries: Iterable[str]) -> Iterator[str]:
+    found = list(entries)
+    if found:
+        yield ""
+        yield paint(Cell(what, bold=True))
+        yield from (f"  {clean(entry)}" for entry in found)
 
 
 def _from_now(at: str, now: Instant) -> str:

@@ -79,11 +79,15 @@ class ProblemRow(Struct, frozen=True):
 
     problem: Problem
     incidents: tuple[int, ...] = ()
-    """In the order in which they were linked."""
+    """The first ones, in the order in which they were linked; of a giant not all."""
+    count: int = 0
+    """How many there are."""
     due: Instant | None = None
     """When its causes are ranked again; none: its evidence has not changed."""
     error: KnownError | None = None
-    """What new incidents are compared with, while it is a known error."""
+    """What new incidents are compared with, from the known error on."""
+    version: int = 1
+    """Of what people and incidents did to it; causes that are ranked again make none."""
 
 
 class SourceState(Struct, frozen=True):
@@ -166,11 +170,12 @@ class Base(Protocol):
     def board(self) -> Board: ...
     @property
     def head(self) -> Head: ...
-    def known_errors(self) -> Iterable[KnownError]: ...
     def all_meters(self) -> Iterable[Meter]: ...
     def all_maintenance(self) -> Iterable[Posted]: ...
     def living_incidents(self) -> Iterable[Incident]: ...
     def asked_of(self, token_hash: str) -> Asked | None: ...
+    def errors_like(self, rule: str, service: str) -> Iterable[KnownError]: ...
+    def former_problem(self, id: int) -> ProblemRow | None: ...
     def keys_of(self, rule: str) -> Iterable[int]: ...
     def last_incident(self, rule: str, key_hash: int) -> int | None: ...
     def delivered_before(self, source: str, dedup: str) -> Instant | None: ...
@@ -225,14 +230,13 @@ class Desk:
         """Return what correlation changed, if anything."""
         return self._board.rows if self._board is not None else None
 
-    def known_errors(self) -> list[KnownError]:
-        """Return the known errors that new incidents are compared with."""
-        found = {error.problem: error for error in self._base.known_errors()}
+    def errors_like(self, rule: str, service: str) -> list[KnownError]:
+        """Return what a new incident of this rule and service may be a recurrence of."""
+        found = {error.problem: error for error in self._base.errors_like(rule, service)}
         for id, row in self.problems.changed.items():
+            found.pop(id, None)
             if row is not None and row.error is not None:
                 found[id] = row.error
-            else:
-                found.pop(id, None)
         return [*found.values()]
 
     def all_meters(self) -> list[Meter]:
@@ -251,6 +255,15 @@ class Desk:
         """Return whom a token was given to."""
         found = self.asked.get(token_hash)
         return found if found is not None else self._base.asked_of(token_hash)
+
+    def problem(self, id: int) -> ProblemRow | None:
+        """Return a problem in any state; one that is closed is read from the store."""
+        row = self.problems.get(id)
+        return row if row is not None else self._base.former_problem(id)
+
+    def former_problem(self, id: int) -> ProblemRow | None:
+        """Return a problem that is no longer in memory."""
+        return self._base.former_problem(id)
 
     def keys_of(self, rule: str) -> set[int]:
         """Return the key hashes of which the rule has a state."""

@@ -357,6 +357,7 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
                 incident = lifecycle.condition_returned(desk, book, incident, edge.at, actor)
             else:
                 incident = _open(desk, book, rule, rule.incident, row, edge, cause, actor)
+                incident = problems.recognise(desk, incident, cause.labels, edge.at)
                 row = msgspec.structs.replace(row, incident=incident.id)
                 desk.states.put((rule.id, row.key_hash), row)
             _absorb(desk, book, rule, row, incident, edge.at)

@@ -180,7 +180,9 @@ def apply(row: Incident | None, event: Event) -> Incident:
             if data.get("shown", True):
                 changed["problem"] = data["problem"]
         case "unlinked":
-            changed["problem"] = None
+            changed["problem"] = data.get("instead")
+        case "known_error_found":
+            changed["known_error"] = data["problem"]
         case "change_linked":
             changed["changes"] = (*row.changes, data["change"])
         case "stage_overdue":

@@ -17,12 +17,17 @@ from msgspec.structs import replace
 
 from responder.core.board import Board, Depends, Held, Join, Linked, Merge, Rows, Spec, Start, Turn
 from responder.core.causes import Cause
-from responder.core.signal import Instant, Labels
+from responder.core.signal import DAY, Instant, Labels, Span
 from responder.core.topology import Node, Topology
 
 State: TypeAlias = Literal["open", "investigating", "known_error", "resolved", "closed"]
 Origin: TypeAlias = Literal["group", "depends", "recur", "manual"]
 
+UNRESOLVED: Final[tuple[State, ...]] = ("open", "investigating", "known_error")
+WATCHED: Final[Span] = 90 * DAY
+"""An incident like those of a problem that was closed since then is told as a recurrence."""
+KEPT: Final = 50
+"""Reviews, action items and merged problems that a problem keeps."""
 ALLOWED: Final[Mapping[State, tuple[State, ...]]] = {
     "open": ("investigating", "known_error", "resolved", "closed"),
     "investigating": ("known_error", "resolved", "closed"),
@@ -56,6 +61,10 @@ class Review(Struct, frozen=True):
     at: Instant
     effective: bool
     words: str
+    by: str = ""
+    """Empty: the incident itself says it."""
+    incident: int | None = None
+    """The incident that came again, or that a person looked back at."""
 
 
 class Problem(Struct, frozen=True):
@@ -77,18 +86,22 @@ class Problem(Struct, frozen=True):
     resolved_at: Instant | None = None
     closed_at: Instant | None = None
     merged_into: int | None = None
+    merged: tuple[int, ...] = ()
+    """The problems that turned out to be this one."""
     reviews: tuple[Review, ...] = ()
+    """The newest."""
     actions: tuple[Action, ...] = ()
 
 
 class KnownError(Struct, frozen=True):
-    """What a new incident is compared with at the moment it opens."""
+    """What a new incident is compared with at the moment it opens: what incidents of a problem look like."""
 
     problem: int
     rules: frozenset[str]
     labels: Labels
     """Equal on all incidents of the problem."""
-    workaround: str
+    until: Instant | None = None
+    """How long a problem that is closed is watched."""
 
 
 def begun(spec: Spec | None, number: int, owner: str, at: Instant) -> Problem:
@@ -123,34 +136,61 @@ def move(problem: Problem, to: State, at: Instant) -> Problem:
 
 
 def rated(problem: Problem, causes: tuple[Cause, ...], incidents: int) -> Problem:
-    """Return the problem with its causes ranked anew: the likeliest names it, until a person has named the root cause."""
-    if not causes or causes == problem.causes:
+    """Return the problem with its causes ranked anew.
+
+    The likeliest names it, unless a person has named it or its root cause.
+    """
+    if not causes:
         return problem
+    if problem.root_cause or problem.origin == "manual":
+        return replace(problem, causes=causes)
     entity = causes[0].service or causes[0].entity
     title = f"{entity}: {incidents} incident{'s' * (incidents != 1)} with one cause"
-    if problem.root_cause:
-        return replace(problem, causes=causes)
     return replace(problem, causes=causes, service=causes[0].service or problem.service, title=title)
 
 
-def recurred(problem: Problem, incident: str, at: Instant) -> Problem:
+def recurred(problem: Problem, incident: int, at: Instant) -> Problem:
     """Return the resolved or closed problem after an incident like its own: the solution did not hold."""
+    if any(review.incident == incident and not review.by for review in problem.reviews):
+        return problem
+    words = f"INC-{incident} came after it was {problem.state}"
+    return reviewed(problem, Review(at, False, words, incident=incident))
+
+
+def reviewed(problem: Problem, review: Review) -> Problem:
+    """Return the problem with one more review; the oldest give way."""
+    return replace(problem, reviews=(*problem.reviews, review)[-KEPT:])
+
+
+def absorbed(problem: Problem, other: Problem) -> Problem:
+    """Return a problem after another turned out to be it: what people wrote of either is kept."""
     return replace(
-        problem, reviews=(*problem.reviews, Review(at, False, f"{incident} came after it was {problem.state}"))
+        problem,
+        merged=(*problem.merged, other.id, *other.merged)[-KEPT:],
+        root_cause=problem.root_cause or other.root_cause,
+        workaround=problem.workaround or other.workaround,
+        reviews=(*other.reviews, *problem.reviews)[-KEPT:],
+        actions=(*problem.actions, *other.actions)[:KEPT],
     )
 
 
 def known_error(problem: Problem, incidents: Iterable[tuple[str, Labels]]) -> KnownError | None:
-    """Return what new incidents are compared with; None unless the problem is a known error.
+    """Return what new incidents are compared with; None while nobody claims to know the problem.
+
+    A known error is offered to incidents like its own; one like those of a problem that was
+    resolved or closed says that the solution did not hold.
 
     Args:
-        incidents: Rule and labels of each of its incidents.
+        incidents: Rule and labels, among them ``service``, of each of its incidents.
     """
     pairs = list(incidents)
-    if problem.state != "known_error" or not pairs:
+    if problem.state not in ("known_error", "resolved", "closed") or not pairs:
         return None
+    if problem.origin == "depends":  # symptoms look like anything: what broke first is what comes again
+        pairs = [pair for pair in pairs if pair[1].get("service") == problem.service] or pairs
     equal = {n: v for n, v in pairs[0][1].items() if all(labels.get(n) == v for _, labels in pairs)}
-    return KnownError(problem.id, frozenset(rule for rule, _ in pairs), equal, problem.workaround)
+    until = problem.closed_at + WATCHED if problem.closed_at is not None else None
+    return KnownError(problem.id, frozenset(rule for rule, _ in pairs), equal, until)
 
 
 def matches(error: KnownError, rule: str, labels: Labels) -> bool:

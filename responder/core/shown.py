@@ -9,19 +9,23 @@ from responder.core.desk import ProblemRow
 from responder.core.incident import Incident, Stage, name_of
 from responder.core.instant import format_instant
 from responder.core.lifecycle import allowed
+from responder.core.problem import ALLOWED, Problem
+from responder.core.problem_commands import allowed as commands_of
 from responder.core.signal import SECOND, Instant, Span, fingerprint_text
 from responder.core.sla import Which, reading
 
 
 def incident_json(
-    row: Incident, terms: Terms, now: Instant, alerts: Sequence[Alert] = (), alerts_count: int | None = None
-) -> dict[str, Any]:
+    row: Incident, terms: Terms, now: Instant, alerts: Sequence[Alert] = (), alerts_count: int | None = None,
+    known: Problem | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return an incident with its clocks as of *now*.
 
     Args:
         terms: What is promised for its service.
         alerts: Its newest occurrences, newest first.
         alerts_count: Occurrences that ever joined; none: as the row has it.
+        known: Its known error, if it has one.
     """
     as_of = max(now, row.last_at)
     return {
@@ -60,41 +64,14 @@ def incident_json(
         "alerts_count": row.alerts_count if alerts_count is None else alerts_count,
         "parent": None if row.parent is None else name_of(row.parent),
         "previous": None if row.previous is None else name_of(row.previous),
-        "problem": _problem(row.problem),
+        "problem": problem_name(row.problem),
         "changes": list(row.changes),
-        "known_error": _problem(row.known_error),
+        "known_error": None if row.known_error is None else _known_error(row.known_error, known),
         "sla": {
             "response": _clock(row, "response", terms, as_of),
             "resolution": _clock(row, "resolution", terms, as_of),
         },
         "allowed": list(allowed(row)),
-    }
-
-
-def problem_json(row: ProblemRow) -> dict[str, Any]:
-    """Return a problem with its ranked causes."""
-    known = row.problem
-    return {
-        "id": f"PRB-{known.id}",
-        "title": known.title,
-        "state": known.state,
-        "origin": known.origin,
-        "service": known.service or None,
-        "incidents": [name_of(id) for id in row.incidents],
-        "probable_causes": [
-            {"service": cause.service or None, "entity": cause.entity, "score": cause.score, "reason": cause.reason}
-            for cause in known.causes
-        ],
-        "root_cause": known.root_cause or None,
-        "workaround": known.workaround or None,
-        "owner": known.owner,
-        "opened_at": format_instant(known.opened_at),
-        "due_at": _at(known.due_at),
-        "resolved_at": _at(known.resolved_at),
-        "closed_at": _at(known.closed_at),
-        "merged_into": _problem(known.merged_into),
-        "rule": known.spec or None,
-        "reviews": [{"at": format_instant(r.at), "effective": r.effective, "words": r.words} for r in known.reviews],
     }
 
 
@@ -142,8 +119,68 @@ def _clock(row: Incident, which: Which, terms: Terms, as_of: Instant) -> dict[st
     }
 
 
-def _problem(id: int | None) -> str | None:
+def problem_json(row: ProblemRow) -> dict[str, Any]:
+    """Return a problem with its probable causes, the likeliest first."""
+    of = row.problem
+    return {
+        "id": problem_name(of.id),
+        "version": row.version,
+        "title": of.title,
+        "state": of.state,
+        "origin": of.origin,
+        "rule": of.spec or None,
+        "service": of.service or None,
+        "incidents": [name_of(id) for id in row.incidents],
+        "incidents_count": row.count,
+        "probable_causes": [
+            {"service": cause.service or None, "entity": cause.entity, "score": cause.score, "reason": cause.reason}
+            for cause in of.causes
+        ],
+        "root_cause": of.root_cause or None,
+        "workaround": of.workaround or None,
+        "owner": of.owner,
+        "opened_at": format_instant(of.opened_at),
+        "due_at": _at(of.due_at),
+        "resolved_at": _at(of.resolved_at),
+        "closed_at": _at(of.closed_at),
+        "merged_into": problem_name(of.merged_into),
+        "merged": [problem_name(id) for id in of.merged],
+        "reviews": [
+            {
+                "at": format_instant(review.at),
+                "effective": review.effective,
+                "text": review.words,
+                "by": review.by or None,
+                "incident": None if review.incident is None else name_of(review.incident),
+            }
+            for review in of.reviews
+        ],
+        "actions": [
+            {
+                "text": action.text,
+                "owner": action.owner,
+                "due_at": format_instant(action.due_at),
+                "done_at": _at(action.done_at),
+            }
+            for action in of.actions
+        ],
+        "allowed": list(commands_of(of)),
+        "next_states": list(ALLOWED[of.state]),
+    }
+
+
+def problem_name(id: int | None) -> str | None:
+    """Return the name that people use: ``PRB-4``."""
     return None if id is None else f"PRB-{id}"
+
+
+def _known_error(id: int, known: Problem | None) -> dict[str, Any]:
+    return {
+        "problem": problem_name(id),
+        "title": known.title if known is not None else None,
+        "root_cause": (known.root_cause or None) if known is not None else None,
+        "workaround": (known.workaround or None) if known is not None else None,
+    }
 
 
 def _at(at: Instant | None) -> str | None:

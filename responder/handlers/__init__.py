@@ -19,6 +19,8 @@ HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] 
     signals.PollFailed: signals.poll_failed,
     commands.Command: commands.command,
     commands.OpenByHand: commands.open_by_hand,
+    commands.ProblemCommand: commands.problem_command,
+    commands.OpenProblem: commands.open_problem,
     commands.SetSilence: commands.silence,
     commands.ExpireSilence: commands.end_silence,
     commands.RecordChange: commands.record_change,

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from responder.core import availability, engine, lifecycle
+from responder.core import availability, engine, lifecycle, problem_commands
 from responder.core.book import Book
-from responder.core.desk import Change, Desk
+from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.rule import Rule
@@ -44,6 +44,28 @@ class OpenByHand(Struct, frozen=True):
     """A person reports an incident."""
 
     opening: lifecycle.Opening
+    actor: Actor
+    urgent: bool = True
+    weight: int = 0
+
+
+class ProblemCommand(Struct, frozen=True):
+    """One of :data:`responder.core.problem_commands.COMMANDS` on one problem."""
+
+    name: str
+    problem: int
+    args: Mapping[str, Any]
+    actor: Actor
+    version: int | None = None
+    """Of ``If-Match``."""
+    urgent: bool = True
+    weight: int = 0
+
+
+class OpenProblem(Struct, frozen=True):
+    """A person sees one cause behind incidents."""
+
+    args: Mapping[str, Any]
     actor: Actor
     urgent: bool = True
     weight: int = 0
@@ -109,6 +131,25 @@ def command(item: Command, desk: Desk, book: Book, now: Instant, careful: bool) 
 def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:
     """Open an incident that a person reported; the clocks are the same as for an alert."""
     return lifecycle.open_incident(desk, book, item.opening, now, item.actor)
+
+
+def problem_command(item: ProblemCommand, desk: Desk, book: Book, now: Instant, careful: bool) -> ProblemRow:
+    """Run a command on a problem.
+
+    Raises:
+        NotFound, Outdated, lifecycle.Refused, lifecycle.Invalid: Nothing is changed.
+    """
+    row = desk.problem(item.problem)
+    if row is None:
+        raise NotFound(f"there is no problem PRB-{item.problem}")
+    if item.version is not None and item.version != row.version:
+        raise Outdated(f"PRB-{item.problem} has version {row.version}, not {item.version}")
+    return problem_commands.command(desk, book, item.name, row, item.args, now, item.actor)
+
+
+def open_problem(item: OpenProblem, desk: Desk, book: Book, now: Instant, careful: bool) -> ProblemRow:
+    """Open a problem by hand."""
+    return problem_commands.open_by_hand(desk, book, item.args, now, item.actor)
 
 
 def silence(item: SetSilence, desk: Desk, book: Book, now: Instant, careful: bool) -> str:

@@ -151,7 +151,7 @@ class _Look:
 
     def problem(self, id: int | None) -> ProblemRow | None:
         """Return a problem that an incident names."""
-        return self._desk.problems.get(id) if id is not None else None
+        return self._desk.problem(id) if id is not None else None
 
     def put(self, message: Message) -> None:
         """Change a message."""
@@ -286,7 +286,7 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
         "notification_id": message.notification_id,
         "event": part.event,
         "at": format_instant(part.at),
-        "incident": incident_json(row, terms, now, alerts),
+        "incident": incident_json(row, terms, now, alerts, known=error.problem if error is not None else None),
         "problem": problem_json(problem) if problem is not None else None,
         "more": len(message.bundle),
     }

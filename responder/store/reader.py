@@ -1,6 +1,6 @@
 """Reads: the rebuild at start, and what the API shows. Each with a short transaction."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.maintenance import Posted
 from responder.core.outbox import Message
+from responder.core.problem import KnownError
 from responder.core.signal import Instant
 from responder.core.silence import Silence
 from responder.core.topology import Edge
@@ -93,7 +94,9 @@ class Reader:
         table = schema.incident_alert
         with self._engine.connect() as connection:
             found = connection.execute(
-                select(table.c.incident_id, func.count()).where(table.c.incident_id.in_(living)).group_by(table.c.incident_id)
+                select(table.c.incident_id, func.count())
+                .where(table.c.incident_id.in_(living))
+                .group_by(table.c.incident_id)
             )
             return {row[0]: row[1] for row in found}
 
@@ -141,6 +144,14 @@ class Reader:
             found = connection.execute(select(table.c.body).where(table.c.closed_at.is_(None)).order_by(table.c.id))
             return [_problem(body) for (body,) in found]
 
+    def watched_errors(self, closed_since: Instant) -> list[KnownError]:
+        """Return what the incidents of problems looked like that were closed lately, of the newest :data:`PAGE`."""
+        table = schema.problem
+        query = select(table.c.body).where(table.c.closed_at >= closed_since).order_by(table.c.id.desc()).limit(PAGE)
+        with self._engine.connect() as connection:
+            found = [_problem(body).error for (body,) in connection.execute(query)]
+        return [error for error in found if error is not None]
+
     def problem(self, id: int) -> ProblemRow | None:
         """Return a problem in any state."""
         table = schema.problem
@@ -149,7 +160,10 @@ class Reader:
         return _problem(body) if body is not None else None
 
     def problems(self, where: Mapping[str, Any], below: int | None, limit: int) -> list[ProblemRow]:
-        """Return problems, newest first, with an id below *below*; *where*: ``state``, ``service``, ``origin``."""
+        """Return problems, newest first, with an id below *below*.
+
+        *where*: ``state``, ``service``, ``origin`` (lists of values).
+        """
         table = schema.problem
         query = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
         if below is not None:
@@ -252,12 +266,27 @@ class Reader:
         with self._engine.connect() as connection:
             return connection.execute(select(func.count()).where(links.c.incident_id == incident)).scalar() or 0
 
-    def timeline(self, kind: str, subject: int, after: int, limit: int) -> list[Recorded]:
-        """Return the events of a subject in their order (instant, sequence)."""
+    def links_of(self, problem: int, incidents: Sequence[int]) -> list[Event]:
+        """Return the newest event that linked each of these incidents to the problem."""
+        table, found = schema.event, {}
+        for first in range(0, len(incidents), 500):
+            query = select(table).where(
+                table.c.subject_kind == "incident", table.c.kind == "linked", table.c.body.is_not(None),
+                table.c.subject_id.in_(incidents[first : first + 500]),
+            ).order_by(table.c.seq)  # fmt: skip
+            with self._engine.connect() as connection:
+                for event in (recorded(row).event for row in connection.execute(query)):
+                    if event.data.get("problem") == problem:
+                        found[event.subject] = event
+        return [found[id] for id in incidents if id in found]
+
+    def timeline(self, kind: str, subject: int | Sequence[int], after: int, limit: int) -> list[Recorded]:
+        """Return the events of a subject, or of several, in their order (instant, sequence)."""
+        subjects = (subject,) if isinstance(subject, int) else tuple(subject)
         table = schema.event
         query = (
             select(table)
-            .where(table.c.subject_kind == kind, table.c.subject_id == subject, table.c.seq > after)
+            .where(table.c.subject_kind == kind, table.c.subject_id.in_(subjects), table.c.seq > after)
             .order_by(table.c.seq)
             .limit(limit)
         )

@@ -131,7 +131,7 @@ def clean(text: str) -> str:
 
 def problem_row(p: ProblemRow) -> Row:
     q = p.problem
-    return (q.id, q.origin, q.spec, q.state, q.service, q.opened_at, q.closed_at, p.due, len(p.incidents), text_of(p))
+    return (q.id, q.origin, q.spec, q.state, clean(q.service)[:INDEXED], q.opened_at, q.closed_at, p.due, p.count, text_of(p))
 
 
 def board_rows(changed: BoardRows | None, edges: Iterable[Edge]) -> tuple[list[Row], list[Row]]:

@@ -7,27 +7,25 @@ where they are read, so that a long page keeps no other request waiting.
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
-import msgspec
-from fastapi import Body, Depends, FastAPI, Header, Path, Query, Request
+from fastapi import Body, Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from responder import __version__
 from responder.core import gauges, lifecycle
-from responder.core.book import Book
-from responder.core.event import Actor
 from responder.core.incident import Incident, name_of
-from responder.core.signal import MINUTE, Instant
+from responder.core.problem import Problem
+from responder.core.signal import MINUTE
 from responder.handlers.commands import Command, NotFound, OpenByHand, Outdated, RecordChange
 from responder.intake import Unavailable
-from responder.resident import Resident
 from responder.store.occurrences import counts_of, newest_alerts
-from responder.store.reader import Reader
 from responder.store.transaction import DataRefused
 from responder.web import bodies, http, views
+from responder.web.endpoint import PREFIX, Backend, IfMatch, actor_of, encode, json_answer, version_of
+from responder.web.problems import Problems, add_problems
 from responder.web.shapes import (
     ChangeShape,
     EventList,
@@ -47,37 +45,11 @@ EXPORTED: Final = 200
 RETRY_AFTER: Final = "5"
 """Seconds after which a client may try again."""
 MANUAL_REOPEN: Final = 30 * MINUTE
-_PREFIX: Final = "/api/v1"
-
-_encode = msgspec.json.Encoder().encode
 _surrogates = re.compile("[\ud800-\udfff]")
-
-
-class Backend(Protocol):
-    """What the daemon lends to the web."""
-
-    @property
-    def resident(self) -> Resident: ...
-    @property
-    def reader(self) -> Reader: ...
-    def book(self) -> Book: ...
-    def now(self) -> Instant: ...
-
-    async def submit(self, item: Any) -> Any:
-        """Queue an item and return its result after the commit; raises Unavailable, or the item's own error."""
-        ...
-
-    async def read(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a read in the pool of readers."""
-        ...
 
 
 IncidentId: TypeAlias = Annotated[
     str, Path(pattern=r"^(INC-)?[1-9][0-9]{0,17}$", description="`INC-12` or `12`", examples=["INC-12"])
-]
-IfMatch: TypeAlias = Annotated[
-    str,
-    Header(pattern=r'^(\*?|[1-9][0-9]{0,17}|"[1-9][0-9]{0,17}")$', description="The version that is to be changed."),
 ]
 
 
@@ -101,34 +73,35 @@ def build_api(backend: Backend) -> FastAPI:
     incidents = Incidents(backend)
     catalogue = Catalogue(backend)
     get, post = app.get, app.post
-    get(f"{_PREFIX}/incidents", response_model=IncidentList, tags=["incidents"])(incidents.list)
+    get(f"{PREFIX}/incidents", response_model=IncidentList, tags=["incidents"])(incidents.list)
     post(
-        f"{_PREFIX}/incidents", response_model=IncidentShape, status_code=201, tags=["incidents"],
+        f"{PREFIX}/incidents", response_model=IncidentShape, status_code=201, tags=["incidents"],
         responses=_problems(400, 415),
     )(incidents.open)  # fmt: skip
-    get(f"{_PREFIX}/incidents/{{id}}", response_model=IncidentShape, tags=["incidents"], responses=_problems(404))(
+    get(f"{PREFIX}/incidents/{{id}}", response_model=IncidentShape, tags=["incidents"], responses=_problems(404))(
         incidents.show
     )
-    get(f"{_PREFIX}/incidents/{{id}}/timeline", response_model=EventList, tags=["incidents"], responses=_problems(404))(
+    get(f"{PREFIX}/incidents/{{id}}/timeline", response_model=EventList, tags=["incidents"], responses=_problems(404))(
         incidents.timeline
     )
     for name, (form, words) in bodies.COMMANDS.items():
         post(
-            f"{_PREFIX}/incidents/{{id}}/{name}", response_model=IncidentShape, tags=["commands"], operation_id=name,
+            f"{PREFIX}/incidents/{{id}}/{name}", response_model=IncidentShape, tags=["commands"], operation_id=name,
             summary=words, responses=_problems(400, 404, 409, 412, 415),
         )(incidents.command(name, form))  # fmt: skip
+    add_problems(app, Problems(backend), problems_of=_problems)
     get(
-        f"{_PREFIX}/export/incidents", response_class=StreamingResponse, tags=["incidents"],
+        f"{PREFIX}/export/incidents", response_class=StreamingResponse, tags=["incidents"],
         responses={200: {"description": "One incident a line.", "content": {"application/x-ndjson": {}}}},
     )(incidents.export)  # fmt: skip
-    get(f"{_PREFIX}/rules", response_model=RuleList, tags=["catalogue"])(catalogue.rules)
-    get(f"{_PREFIX}/services", response_model=ServiceList, tags=["catalogue"])(catalogue.services)
-    get(f"{_PREFIX}/services/{{name:path}}", response_model=ServiceShape, tags=["catalogue"], responses=_problems(404))(
+    get(f"{PREFIX}/rules", response_model=RuleList, tags=["catalogue"])(catalogue.rules)
+    get(f"{PREFIX}/services", response_model=ServiceList, tags=["catalogue"])(catalogue.services)
+    get(f"{PREFIX}/services/{{name:path}}", response_model=ServiceShape, tags=["catalogue"], responses=_problems(404))(
         catalogue.service
     )
-    get(f"{_PREFIX}/sla", response_model=SlaList, tags=["catalogue"])(catalogue.sla)
+    get(f"{PREFIX}/sla", response_model=SlaList, tags=["catalogue"])(catalogue.sla)
     post(
-        f"{_PREFIX}/changes", response_model=ChangeShape, status_code=201, tags=["changes"],
+        f"{PREFIX}/changes", response_model=ChangeShape, status_code=201, tags=["changes"],
         responses=_problems(400, 415),
     )(catalogue.change)  # fmt: skip
     return app
@@ -144,8 +117,8 @@ class Incidents:
         """Incidents, newest first."""
         below = int(asked.cursor) if asked.cursor else None
         items, following = await self._backend.read(self._page, asked, below, asked.limit)
-        next_cursor = _encode(None if following is None else str(following))
-        return _json(b'{"items":[' + b",".join(items) + b'],"next":' + next_cursor + b"}")
+        next_cursor = encode(None if following is None else str(following))
+        return json_answer(b'{"items":[' + b",".join(items) + b'],"next":' + next_cursor + b"}")
 
     async def export(self, asked: Annotated[bodies.Filters, Query()]) -> Response:
         """Every incident that the filters leave, one a line, newest first."""
@@ -163,7 +136,7 @@ class Incidents:
         found = await self._backend.read(self._backend.reader.timeline, "incident", number, after, asked.limit + 1)
         rows = found[: asked.limit]
         more = str(rows[-1].event.seq) if len(found) > asked.limit else None
-        return _json(_encode({"items": [views.event(row) for row in rows], "next": more}))
+        return json_answer(encode({"items": [views.event(row) for row in rows], "next": more}))
 
     async def open(self, request: Request, body: bodies.OpenIncident) -> Response:
         """Report an incident by hand; its clocks are those of any other."""
@@ -179,9 +152,9 @@ class Incidents:
             runbook=body.runbook or backend.book().service(body.service).runbook,
             reopen_within=MANUAL_REOPEN, major=body.major,
         )  # fmt: skip
-        row = await backend.submit(OpenByHand(opening, _actor(request)))
+        row = await backend.submit(OpenByHand(opening, actor_of(request)))
         response = await self._shown(row, status=201)
-        response.headers["location"] = f"{_PREFIX}/incidents/{name_of(row.id)}"
+        response.headers["location"] = f"{PREFIX}/incidents/{name_of(row.id)}"
         return response
 
     def command(self, name: str, form: type[bodies.Form]) -> Callable[..., Awaitable[Response]]:
@@ -192,9 +165,8 @@ class Incidents:
         async def run(
             request: Request, id: IncidentId, body: bodies.Form | None = default, if_match: IfMatch = ""
         ) -> Response:
-            version = int(if_match.strip('"')) if if_match not in ("", "*") else None
             args = body.model_dump(exclude_none=True) if body is not None else {}
-            row = await self._backend.submit(Command(name, _number(id), args, _actor(request), version))
+            row = await self._backend.submit(Command(name, _number(id), args, actor_of(request), version_of(if_match)))
             return await self._shown(row)
 
         run.__annotations__["body"] = form | None if optional else form
@@ -208,7 +180,7 @@ class Incidents:
 
     async def _shown(self, row: Incident, *, all_alerts: bool = False, status: int = 200) -> Response:
         [body] = await self._backend.read(self._encoded, [row], None if all_alerts else NEWEST)
-        return _json(body, status, {"etag": f'"{row.version}"'})
+        return json_answer(body, status, {"etag": f'"{row.version}"'})
 
     async def _lines(self, asked: bodies.Filters, page: tuple[Sequence[bytes], int | None]) -> AsyncIterator[bytes]:
         while True:
@@ -234,11 +206,20 @@ class Incidents:
         alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
         counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
         return [
-            _encode(
-                views.incident(row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now)
+            encode(
+                views.incident(
+                    row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now,
+                    self._known_error(row.known_error),
+                )
             )
             for row in rows
-        ]
+        ]  # fmt: skip
+
+    def _known_error(self, number: int | None) -> Problem | None:
+        if number is None:
+            return None
+        row = self._backend.resident.problems.get(number) or self._backend.reader.problem(number)
+        return row.problem if row is not None else None
 
     def _fresh_of(self, id: int) -> Incident | None:
         row = self._backend.resident.incidents.get(id)
@@ -269,7 +250,7 @@ class Catalogue:
         found = (await self._backend.read(self._all_services)).get(name)
         if found is None:
             raise NotFound(f"there is no service {name}")
-        return _json(_encode(found))
+        return json_answer(encode(found))
 
     async def sla(self, asked: Annotated[bodies.Page, Query()]) -> Response:
         """Targets, objectives, verdicts and what is left of the budget, for each service."""
@@ -278,7 +259,7 @@ class Catalogue:
     async def change(self, request: Request, body: bodies.NewChange) -> Response:
         """Announce a change or a release; incidents of its service that open within 30 minutes are linked to it."""
         item = RecordChange(body.service, body.kind, body.version, body.at, body.url)
-        return _json(_encode(views.change(await self._backend.submit(item))), 201)
+        return json_answer(encode(views.change(await self._backend.submit(item))), 201)
 
     def _rules(self, asked: bodies.Page) -> Response:
         return _paged(views.rules(self._backend.book(), self._open()), asked)
@@ -304,20 +285,12 @@ def _number(id: str) -> int:
     return int(id.removeprefix("INC-"))
 
 
-def _actor(request: Request) -> Actor:
-    return Actor("person", request.scope.get("principal") or "anonymous")
-
-
-def _json(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(body, status, dict(headers or {}), "application/json")
-
-
 def _paged(found: Mapping[str, Any], asked: bodies.Page) -> Response:
     """Return one page of what is listed by name; the cursor is the last name of the page before."""
     names = sorted(name for name in found if name > asked.cursor)
     shown = names[: asked.limit]
     following = shown[-1] if len(names) > asked.limit else None
-    return _json(_encode({"items": [found[name] for name in shown], "next": following}))
+    return json_answer(encode({"items": [found[name] for name in shown], "next": following}))
 
 
 # Errors: everything that is not an answer is a problem of RFC 9457.

@@ -244,7 +244,8 @@ _COLLECTIONS: Final = frozenset(
 )
 _VERBS: Final = frozenset(
     {"timeline", "acknowledge", "assign", "handover", "accept", "pause", "resume", "resolve", "reopen", "close", "cancel",
-     "note", "priority", "exempt", "snooze", "merge", "unmerge", "major", "state", "workaround", "cause", "link", "unlink"}
+     "note", "priority", "exempt", "snooze", "merge", "unmerge", "major", "state", "workaround", "cause", "link", "unlink",
+     "split", "review", "action", "done"}
 )  # fmt: skip
 
 

@@ -17,6 +17,9 @@ from pydantic import (
 
 from responder.core.incident import UNRESOLVED
 from responder.core.instant import parse_instant, parse_span
+from responder.core.problem import UNRESOLVED as OPEN_PROBLEMS
+from responder.core.problem import Origin
+from responder.core.problem import State as ProblemState
 from responder.core.signal import DAY, Instant, Span
 from responder.web.shapes import Level, Priority
 
@@ -24,6 +27,7 @@ MAJOR_UPDATES: Final[Span] = 7 * DAY
 """Longer pauses between two updates of a major incident are none."""
 _ID = r"[1-9][0-9]{0,17}"
 _INCIDENT = re.compile(rf"(INC-)?{_ID}")
+_PROBLEM = re.compile(rf"(PRB-)?{_ID}")
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 """Names are one line and hold nothing that a database or a terminal would stumble over."""
 
@@ -62,12 +66,23 @@ Interval: TypeAlias = Annotated[
     BeforeValidator(_interval),
     WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]?m$|^[1-9]h$", "examples": ["30m"]}),
 ]
+def _problem_number(value: object) -> int:
+    if not isinstance(value, str) or _PROBLEM.fullmatch(value) is None:
+        raise ValueError("a problem is named PRB-4, or by its number")
+    return int(value.removeprefix("PRB-"))
+
+
 IncidentRef: TypeAlias = Annotated[
     int,
     BeforeValidator(_number),
     WithJsonSchema({"type": "string", "pattern": f"^{_INCIDENT.pattern}$", "examples": ["INC-12"]}),
 ]
 """``INC-12`` or ``12``; a number inside."""
+ProblemRef: TypeAlias = Annotated[
+    int,
+    BeforeValidator(_problem_number),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PROBLEM.pattern}$", "examples": ["PRB-4"]}),
+]
 Labels: TypeAlias = Annotated[
     dict[Name, Annotated[str, StringConstraints(max_length=1000)]],
     Field(max_length=64),
@@ -198,6 +213,64 @@ OPTIONAL: Final = frozenset({Nothing, Handover, Resolve})
 """Bodies without a mandatory field may be left out."""
 
 
+# Commands on one problem.
+
+
+class SetState(Form):
+    state: ProblemState
+
+
+class Words(Form):
+    text: Annotated[str, StringConstraints(max_length=10_000)]
+    """Empty: take it back."""
+
+
+class SetCause(Words):
+    service: Name | None = None
+
+
+class OfIncident(Form):
+    incident: IncidentRef
+
+
+class MergeProblem(Form):
+    into: ProblemRef
+
+
+class Split(Form):
+    incidents: Annotated[list[IncidentRef], Field(min_length=1, max_length=1000)]
+
+
+class Review(Note):
+    effective: StrictBool
+    incident: IncidentRef | None = None
+
+
+class AddAction(Note):
+    owner: Name
+    due: At
+
+
+class Done(Form):
+    action: Annotated[int, Field(ge=1, le=1000, strict=True)]
+
+
+PROBLEM_COMMANDS: Final[Mapping[str, tuple[type[Form], str]]] = {
+    "note": (Note, "Write a note into the timeline."),
+    "state": (SetState, "Say how far it has come."),
+    "workaround": (Words, "Say what helps until it is solved."),
+    "cause": (SetCause, "Name the root cause, and the service that it lies in."),
+    "assign": (Assign, "Name another owner: a team or a person."),
+    "link": (OfIncident, "Add an incident."),
+    "unlink": (OfIncident, "Take an incident out."),
+    "merge": (MergeProblem, "Both are one: the other problem has both histories."),
+    "split": (Split, "Move incidents into a new problem."),
+    "review": (Review, "Look back: did the solution hold, what is to be learned."),
+    "action": (AddAction, "Add an action item."),
+    "done": (Done, "An action item is done; the first is 1."),
+}
+
+
 # What begins by a person's or a pipeline's hand.
 
 
@@ -210,6 +283,15 @@ class OpenIncident(Rated):
     started_at: At | None = None
     """When the failure began, if that was before now."""
     major: StrictBool = False
+
+
+class OpenProblem(Form):
+    title: Title
+    incidents: Annotated[list[IncidentRef], Field(max_length=1000)] = []
+    owner: Name | None = None
+    """Default: the team of the first incident, else who reports it."""
+    service: Name | None = None
+    due: At | None = None
 
 
 class NewChange(Form):
@@ -271,3 +353,20 @@ class Filters(Form):
 
 class IncidentPage(Filters, NumberedPage):
     """A page of incidents, newest first."""
+
+
+class ProblemPage(NumberedPage):
+    """A page of problems, newest first."""
+
+    state: list[Literal["", "unresolved"] | ProblemState] = []
+    service: list[Wanted] = []
+    origin: list[Literal[""] | Origin] = []
+
+    def where(self) -> dict[str, Any]:
+        """Return the filters as :meth:`responder.store.reader.Reader.problems` takes them."""
+        states = {*self.state, *(OPEN_PROBLEMS if "unresolved" in self.state else ())} - {"", "unresolved"}
+        return {
+            "state": sorted(states),
+            "service": [name for name in self.service if name],
+            "origin": [name for name in self.origin if name],
+        }

@@ -6,6 +6,8 @@ from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from responder.core.incident import State
+from responder.core.problem import Origin
+from responder.core.problem import State as ProblemState
 from responder.core.sla import ClockState
 
 At: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -13,6 +15,7 @@ At: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date
 Priority: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
 Level: TypeAlias = Literal["high", "medium", "low"]
 IncidentId: TypeAlias = Annotated[str, Field(pattern=r"^INC-[1-9][0-9]*$", examples=["INC-12"])]
+ProblemId: TypeAlias = Annotated[str, Field(pattern=r"^PRB-[1-9][0-9]*$", examples=["PRB-4"])]
 ServiceState: TypeAlias = Literal["operational", "degraded", "outage", "maintenance"]
 
 
@@ -57,6 +60,15 @@ class StageShape(TypedDict):
     overdue_at: At | None
 
 
+class KnownErrorShape(TypedDict):
+    """What is known of a problem whose incidents look like this one."""
+
+    problem: ProblemId
+    title: str | None
+    root_cause: str | None
+    workaround: str | None
+
+
 class IncidentShape(TypedDict):
     id: IncidentId
     version: int
@@ -93,14 +105,16 @@ class IncidentShape(TypedDict):
     alerts_count: int
     parent: IncidentId | None
     previous: IncidentId | None
-    problem: str | None
+    problem: ProblemId | None
     changes: list[int]
-    known_error: str | None
+    known_error: KnownErrorShape | None
     sla: ClocksShape
     allowed: list[str]
 
 
 class CauseShape(TypedDict):
+    """What may have broken first; ``service`` is null for a host or another entity."""
+
     service: str | None
     entity: str
     score: float
@@ -108,31 +122,64 @@ class CauseShape(TypedDict):
 
 
 class ReviewShape(TypedDict):
-    at: str
+    """Whether the solution held; ``by`` is null when an incident said so by coming again."""
+
+    at: At
     effective: bool
-    words: str
+    text: str
+    by: str | None
+    incident: IncidentId | None
+
+
+class ActionShape(TypedDict):
+    text: str
+    owner: str
+    due_at: At
+    done_at: At | None
 
 
 class ProblemShape(TypedDict):
-    """A cause, or potential cause, of incidents."""
+    """A cause, or potential cause, of incidents. ``incidents`` are the first 1000 of ``incidents_count``."""
 
-    id: str
+    id: ProblemId
+    version: int
     title: str
-    state: str
-    origin: str
+    state: ProblemState
+    origin: Origin
+    rule: str | None
     service: str | None
-    incidents: list[str]
+    incidents: list[IncidentId]
+    incidents_count: int
     probable_causes: list[CauseShape]
     root_cause: str | None
     workaround: str | None
     owner: str
-    opened_at: str
-    due_at: str | None
-    resolved_at: str | None
-    closed_at: str | None
-    merged_into: str | None
-    rule: str | None
+    opened_at: At
+    due_at: At | None
+    resolved_at: At | None
+    closed_at: At | None
+    merged_into: ProblemId | None
+    merged: list[ProblemId]
     reviews: list[ReviewShape]
+    actions: list[ActionShape]
+    allowed: list[str]
+    next_states: list[ProblemState]
+
+
+class LinkShape(TypedDict):
+    """Why an incident belongs to a problem; 1 is as sure as it gets."""
+
+    incident: IncidentId
+    at: At
+    score: float
+    reason: str
+    by: str
+
+
+class ProblemPageShape(ProblemShape):
+    """One problem with its links."""
+
+    links: list[LinkShape]
 
 
 class ActorShape(TypedDict):
@@ -254,6 +301,11 @@ class IncidentList(TypedDict):
     next: str | None
 
 
+class ProblemList(TypedDict):
+    items: list[ProblemShape]
+    next: str | None
+
+
 class EventList(TypedDict):
     items: list[EventShape]
     next: str | None
@@ -286,7 +338,7 @@ class _Problem(TypedDict):
 
 
 class ProblemDetails(_Problem, total=False):
-    """RFC 9457. ``allowed``: the commands that the incident takes now."""
+    """RFC 9457. ``allowed``: what the incident or the problem takes now."""
 
     detail: str
     errors: list[MistakeShape]

@@ -9,28 +9,28 @@ from responder.core.clocks import Terms
 from responder.core.desk import Change, ProblemRow
 from responder.core.event import Event
 from responder.core.facts import Labels
-from responder.core.incident import UNRESOLVED, Incident, Stage, name_of
+from responder.core.incident import UNRESOLVED, Incident, name_of
 from responder.core.instant import format_instant, format_span
-from responder.core.lifecycle import allowed
+from responder.core.problem import Problem
 from responder.core.rule import Rule
-from responder.core.signal import SECOND, Instant, Span, fingerprint_text
-from responder.core.sla import WHICH, Sla, Which, reading
+from responder.core.shown import incident_json, problem_json, problem_name
+from responder.core.signal import SECOND, Instant, Span
+from responder.core.sla import WHICH, Sla
 from responder.store.reader import Recorded
 from responder.web.shapes import (
-    AlertShape,
     BriefShape,
     ChangeShape,
-    ClockShape,
     EventShape,
     IncidentShape,
+    LinkShape,
     OutcomesShape,
+    ProblemPageShape,
     ProblemShape,
     RatiosShape,
     RuleShape,
     ServiceShape,
     ServiceState,
     SlaShape,
-    StageShape,
     TargetsShape,
 )
 
@@ -40,101 +40,40 @@ _INSTANTS: Final = frozenset(
     {"until", "from", "due_at", "started_at", "recovered_at", "planned_until", "accepted_at", "ended_at", "overdue_at"}
 )
 _SPANS: Final = frozenset({"every", "reopen_within", "max_age"})
-_INCIDENTS: Final = frozenset({"into", "previous"})
+_SUBJECTS: Final = frozenset({"into", "from"})
+"""Another incident of an incident, another problem of a problem."""
+_INCIDENTS: Final = frozenset({"previous", "incident"})
+_PROBLEMS: Final = frozenset({"problem", "instead"})
 _HIDDEN: Final = frozenset({"key_hash"})
 
 Facts = Mapping[tuple[str, Labels], float]
 
 
-def incident(row: Incident, alerts: Sequence[Alert], alerts_count: int, terms: Terms, now: Instant) -> IncidentShape:
-    """Return the incident of SPEC 6 with its clocks as of *now*."""
-    as_of = max(now, row.last_at)
-    return {
-        "id": name_of(row.id),
-        "version": row.version,
-        "rule": row.rule,
-        "key": row.key,
-        "service": row.service,
-        "title": row.title,
-        "description": row.description,
-        "runbook": row.runbook,
-        "state": row.state,
-        "stage": row.stage,
-        "stages": [_stage(stage) for stage in row.stages],
-        "team": row.team,
-        "owner": row.owner,
-        "lead": row.lead,
-        "priority": row.priority,  # type: ignore[typeddict-item]
-        "impact": row.impact,
-        "urgency": row.urgency,
-        "source": row.source,
-        "started_at": format_instant(row.started_at),
-        "opened_at": format_instant(row.opened_at),
-        "acknowledged_at": _at(row.acknowledged_at),
-        "recovered_at": _at(row.recovered_at),
-        "resolved_at": _at(row.resolved_at),
-        "closed_at": _at(row.closed_at),
-        "cleared_at": _at(row.cleared_at),
-        "resolution": row.resolution or None,
-        "cancel_reason": row.cancel_reason or None,
-        "reopened": row.reopened,
-        "flags": list(row.flags),
-        "snoozed_until": _at(row.snoozed_until),
-        "labels": {**row.common, **row.labels},
-        "alerts": [alert(one) for one in alerts],
-        "alerts_count": alerts_count,
-        "parent": _name(row.parent),
-        "previous": _name(row.previous),
-        "problem": None if row.problem is None else f"PRB-{row.problem}",
-        "changes": list(row.changes),
-        "known_error": None if row.known_error is None else f"PRB-{row.known_error}",
-        "sla": {
-            "response": _clock(row, "response", terms, as_of),
-            "resolution": _clock(row, "resolution", terms, as_of),
-        },
-        "allowed": list(allowed(row)),
-    }
+def incident(
+    row: Incident, alerts: Sequence[Alert], alerts_count: int, terms: Terms, now: Instant, known: Problem | None = None
+) -> IncidentShape:
+    """Return the incident of SPEC 6 with its clocks as of *now*; *known*: its known error, if it has one."""
+    return cast("IncidentShape", incident_json(row, terms, now, alerts, alerts_count, known))
 
 
 def problem(row: ProblemRow) -> ProblemShape:
-    """Return a problem as ``/api/v1`` shows it."""
-    known = row.problem
-    return {
-        "id": f"PRB-{known.id}",
-        "title": known.title,
-        "state": known.state,
-        "origin": known.origin,
-        "service": known.service or None,
-        "incidents": [name_of(id) for id in row.incidents],
-        "probable_causes": [
-            {"service": cause.service or None, "entity": cause.entity, "score": cause.score, "reason": cause.reason}
-            for cause in known.causes
-        ],
-        "root_cause": known.root_cause or None,
-        "workaround": known.workaround or None,
-        "owner": known.owner,
-        "opened_at": format_instant(known.opened_at),
-        "due_at": _at(known.due_at),
-        "resolved_at": _at(known.resolved_at),
-        "closed_at": _at(known.closed_at),
-        "merged_into": f"PRB-{known.merged_into}" if known.merged_into is not None else None,
-        "rule": known.spec or None,
-        "reviews": [{"at": format_instant(r.at), "effective": r.effective, "words": r.words} for r in known.reviews],
-    }
+    """Return a problem of SPEC 6."""
+    return cast("ProblemShape", problem_json(row))
 
 
-def alert(row: Alert) -> AlertShape:
-    """Return one occurrence; while it fires, ``ends_at`` is when it lapses."""
-    return {
-        "fingerprint": fingerprint_text(row.fp),
-        "status": row.ended or "firing",
-        "labels": row.labels,
-        "annotations": row.annotations,
-        "starts_at": format_instant(row.starts_at),
-        "ends_at": _at(row.ends_at),
-        "url": row.url,
-        "source": row.source,
-    }
+def problem_page(row: ProblemRow, links: Iterable[Event]) -> ProblemPageShape:
+    """Return a problem with what linked its incidents to it."""
+    shown: list[LinkShape] = [
+        {
+            "incident": name_of(of.subject),
+            "at": format_instant(of.at),
+            "score": of.data["score"],
+            "reason": of.data["reason"],
+            "by": of.actor.name,
+        }
+        for of in links
+    ]
+    return {**problem(row), "links": shown}
 
 
 def event(row: Recorded) -> EventShape:
@@ -202,18 +141,18 @@ def outcomes(facts: Facts) -> dict[tuple[str, str], OutcomesShape]:
 
 def _data(of: Event) -> dict[str, Any]:
     """Return what an event says, as people read it; the chain hashes it as it was written."""
-    return {name: _value(of.kind, name, value) for name, value in of.data.items() if name not in _HIDDEN}
+    return {name: _value(of.subject_kind, name, value) for name, value in of.data.items() if name not in _HIDDEN}
 
 
-def _value(kind: str, name: str, value: Any) -> Any:
+def _value(subject: str, name: str, value: Any) -> Any:
     if name == "stages":
-        return [{key: _value(kind, key, one) for key, one in stage.items()} for stage in value]
+        return [{key: _value(subject, key, one) for key, one in stage.items()} for stage in value]
     if not isinstance(value, int) or isinstance(value, bool):
         return value
-    if name in _INCIDENTS or (kind == "unmerged" and name == "from"):
+    if name in _PROBLEMS or (name in _SUBJECTS and subject == "problem"):
+        return problem_name(value)
+    if name in _INCIDENTS or (name in _SUBJECTS and subject == "incident"):
         return name_of(value)
-    if name == "problem":
-        return f"PRB-{value}"
     if name in _INSTANTS:
         return format_instant(value)
     return format_span(value) if name in _SPANS else value
@@ -353,37 +292,9 @@ def _brief(row: Incident) -> BriefShape:
     }
 
 
-def _stage(row: Stage) -> StageShape:
-    return {
-        "stage": row.name,
-        "owner": row.owner,
-        "started_at": format_instant(row.started_at),
-        "due_at": _at(row.due_at),
-        "accepted_at": _at(row.accepted_at),
-        "accepted_by": row.accepted_by,
-        "ended_at": _at(row.ended_at),
-        "overdue_at": _at(row.overdue_at),
-    }
-
-
-def _clock(row: Incident, which: Which, terms: Terms, as_of: Instant) -> ClockShape:
-    shown = reading(row.clock, which, terms.sla, terms.calendar, as_of)
-    return {
-        "target_s": _seconds(shown.target),
-        "elapsed_s": shown.elapsed / SECOND,
-        "due_at": _at(shown.due_at),
-        "breached_at": _at(shown.breached_at),
-        "state": shown.state,
-    }
-
-
 def _at(at: Instant | None) -> str | None:
     return None if at is None else format_instant(at)
 
 
 def _seconds(span: Span | None) -> float | None:
     return None if span is None else span / SECOND
-
-
-def _name(id: int | None) -> str | None:
-    return None if id is None else name_of(id)

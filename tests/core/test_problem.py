@@ -77,8 +77,9 @@ def test_the_likeliest_cause_names_the_problem_until_a_person_named_the_root():
 
 
 def test_an_incident_after_the_resolution_says_that_it_did_not_hold():
-    problem = recurred(move(begun(SPEC, 4, "", 0), "resolved", 1), "INC-9", 2)
+    problem = recurred(move(begun(SPEC, 4, "", 0), "resolved", 1), 9, 2)
     assert [(review.at, review.effective) for review in problem.reviews] == [(2, False)]
+    assert recurred(problem, 9, 3) == problem
 
 
 def test_messages_wait_for_a_root_but_not_those_of_a_p1_or_of_the_lowest():

@@ -35,6 +35,8 @@ HANDLERS: dict[type, Callable[..., Any]] = {
     commands.Command: commands.command,
     commands.OpenByHand: commands.open_by_hand,
     commands.RecordChange: commands.record_change,
+    commands.ProblemCommand: commands.problem_command,
+    commands.OpenProblem: commands.open_problem,
 }
 RULE = Rule(
     id="host-alerts",

@@ -1,0 +1,52 @@
+"""What every command has that asks a running daemon: where it is, and how the answer is printed."""
+
+import json
+import os
+import urllib.parse
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from responder.cli.server import DEFAULT_URL, server_at
+
+
+def connection(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``--url``, ``--token`` and ``--json``; a group's own are the default."""
+
+    @wraps(function)
+    def run(*, url: str | None, token: str | None, as_json: bool, **rest: Any) -> None:
+        above = click.get_current_context().find_object(dict) or {}
+        where = url or above.get("url") or os.environ.get("RESPONDER_URL") or DEFAULT_URL
+        shown = token or above.get("token") or os.environ.get("RESPONDER_TOKEN")
+        function(server_at(where, shown), as_json=as_json or bool(above.get("as_json")), **rest)
+
+    return _options(run)
+
+
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    url = click.option("--url", metavar="URL", help=f"Of the daemon; default: RESPONDER_URL, else {DEFAULT_URL}.")
+    token = click.option("--token", metavar="TOKEN", help="Default: RESPONDER_TOKEN.")
+    as_json = click.option("--json", "as_json", is_flag=True, help="JSON, for scripts.")
+    return url(token(as_json(function)))
+
+
+def group(name: str, help_: str) -> click.Group:
+    def group(url: str | None, token: str | None, as_json: bool) -> None:
+        click.get_current_context().obj = {"url": url, "token": token, "as_json": as_json}
+
+    return click.group(name, help=help_)(_options(group))
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def id_of(text: str) -> str:
+    """Return ``12``, ``inc-12`` or ``INC-12`` as a segment of a path."""
+    return urllib.parse.quote(text.upper(), safe="")
+
+
+def given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}

@@ -1,0 +1,199 @@
+"""What people do to problems; each command gives the problem after it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from responder.core import problem, problems
+from responder.core.board import Rows
+from responder.core.book import Book
+from responder.core.desk import Desk, ProblemRow
+from responder.core.event import Actor
+from responder.core.lifecycle import Invalid, Refused
+from responder.core.problem import Action, KnownError, Problem, Review, Unlawful
+from responder.core.signal import Instant
+
+LOOKED_AT: Final = 200
+"""So many incidents of a problem say what its like looks like."""
+Args = Mapping[str, Any]
+Command = Callable[[Desk, Book, ProblemRow, Args, Instant, Actor], ProblemRow]
+
+
+def note(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    return problems.changed(desk, row, row.problem, "noted", at, actor, {"text": args["text"]})
+
+
+def set_state(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    if args["state"] == "closed" and row.problem.closed_at is None:
+        _looked_back(desk, row)
+    try:
+        moved = problem.move(row.problem, args["state"], at)
+    except Unlawful as error:
+        raise Refused(str(error), error.allowed) from None
+    if moved == row.problem:
+        return row
+    if moved.state in ("resolved", "closed"):
+        desk.board.apply(problem.ended(row.problem.id, desk.board))
+    if moved.state == "closed":
+        desk.board.apply(Rows(held={row.problem.id: None}))
+    data = {"state": moved.state, "from": row.problem.state}
+    new = problems.changed(desk, row, moved, "state_changed", at, actor, data)
+    return _keep(desk, msgspec.structs.replace(new, error=pattern(desk, new)))
+
+
+def _looked_back(desk: Desk, row: ProblemRow) -> None:
+    """A major incident requires a review before its problem is closed."""
+    if any(review.by for review in row.problem.reviews):
+        return
+    for id in row.incidents:
+        incident = desk.incident(id)
+        if incident is not None and "major" in incident.flags:
+            raise Refused(f"INC-{id} was a major incident: write a review first", ("review",))
+
+
+def set_workaround(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    after = msgspec.structs.replace(row.problem, workaround=args["text"])
+    return problems.changed(desk, row, after, "workaround_changed", at, actor, {"text": args["text"]})
+
+
+def set_cause(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    service = args.get("service") or row.problem.service
+    after = msgspec.structs.replace(row.problem, root_cause=args["text"], service=service)
+    data = {"text": args["text"], "service": service}
+    return problems.changed(desk, row, after, "cause_changed", at, actor, data)
+
+
+def assign(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    if args["to"] == row.problem.owner:
+        return row
+    after = msgspec.structs.replace(row.problem, owner=args["to"])
+    return problems.changed(desk, row, after, "assigned", at, actor, {"to": args["to"], "from": row.problem.owner})
+
+
+def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    if desk.incident(args["incident"]) is None:
+        raise Invalid("incident names none that there is", "incident")
+    if args["incident"] in row.incidents:
+        return row
+    turn = problem.link(row.problem.id, row.problem.spec, args["incident"], at, desk.board)
+    desk.board.apply(turn.rows)
+    problems.link(desk, book, row.problem.id, args["incident"], "by hand", 1.0, at, "", actor)
+    return desk.problems.get(row.problem.id) or row
+
+
+def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    incident = desk.incident(args["incident"])
+    if incident is None or (incident.problem != row.problem.id and incident.id not in row.incidents):
+        raise Invalid("incident names none of this problem", "incident")
+    desk.board.apply(problem.unlink(row.problem.spec, args["incident"]))
+    problems.unlink(desk, book, row.problem.id, args["incident"], at, actor)
+    return desk.problems.get(row.problem.id) or row
+
+
+def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    target = desk.problems.get(args["into"])
+    if target is None or target.problem.id == row.problem.id:
+        raise Invalid("into names no other problem that is not closed", "into")
+    try:
+        turn = problem.merge(row.problem.id, args["into"], desk.board)
+    except Unlawful as error:
+        raise Invalid(str(error), "into") from None
+    desk.board.apply(turn.rows)
+    problems.unite(desk, book, row.problem.id, args["into"], "by hand", at, actor)
+    return desk.problems.get(args["into"]) or target
+
+
+def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    chosen = tuple(args["incidents"])
+    if any(id not in row.incidents for id in chosen):
+        raise Invalid("incidents names one that is not of this problem", "incidents")
+    number = desk.head.next_problem
+    desk.board.apply(problem.split(row.problem.id, row.problem.spec, chosen, number, at, desk.board).rows)
+    of = row.problem
+    new = Problem(number, of.origin, of.owner, at, spec=of.spec, due_at=of.due_at)
+    return problems.begin(desk, book, new, chosen, f"split by hand from PRB-{of.id}", at, of.id, actor)
+
+
+def review(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    if args.get("incident") is not None and desk.incident(args["incident"]) is None:
+        raise Invalid("incident names none that there is", "incident")
+    made = Review(at, args["effective"], args["text"], actor.name, args.get("incident"))
+    data = {"effective": made.effective, "text": made.words, "incident": made.incident}
+    return problems.changed(desk, row, problem.reviewed(row.problem, made), "reviewed", at, actor, data)
+
+
+def action(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    if len(row.problem.actions) >= problem.KEPT:
+        raise Refused(f"a problem has at most {problem.KEPT} action items", ("done",))
+    made = Action(args["text"], args["owner"], args["due"])
+    after = msgspec.structs.replace(row.problem, actions=(*row.problem.actions, made))
+    data = {"text": made.text, "owner": made.owner, "due_at": made.due_at, "action": len(after.actions)}
+    return problems.changed(desk, row, after, "action_added", at, actor, data)
+
+
+def done(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    number, actions = args["action"], [*row.problem.actions]
+    if not 0 < number <= len(actions):
+        raise Invalid("action names none of this problem: the first is 1", "action")
+    if actions[number - 1].done_at is not None:
+        return row
+    actions[number - 1] = msgspec.structs.replace(actions[number - 1], done_at=at)
+    after = msgspec.structs.replace(row.problem, actions=tuple(actions))
+    return problems.changed(desk, row, after, "action_done", at, actor, {"action": number})
+
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "note": note, "state": set_state, "workaround": set_workaround, "cause": set_cause, "assign": assign, "link": link,
+    "unlink": unlink, "merge": merge, "split": split, "review": review, "action": action, "done": done,
+}  # fmt: skip
+_AFTERWARDS: Final = ("note", "review", "action", "done")
+
+
+def allowed(of: Problem) -> tuple[str, ...]:
+    """Return the commands that a problem takes in its state."""
+    return tuple(COMMANDS) if of.closed_at is None else _AFTERWARDS
+
+
+def command(desk: Desk, book: Book, name: str, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    """Run a command on a problem.
+
+    Raises:
+        Refused, Invalid: Nothing is changed.
+    """
+    can = allowed(row.problem)
+    if name not in can:
+        raise Refused(f"a problem that is closed takes no {name}; it takes {', '.join(can)}", can)
+    return COMMANDS[name](desk, book, row, args, at, actor)
+
+
+def open_by_hand(desk: Desk, book: Book, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    """Open a problem that a person sees; ``title``, ``incidents``, perhaps ``owner``, ``service`` and ``due``.
+
+    Raises:
+        Invalid: An incident is not there; nothing is changed.
+    """
+    chosen = tuple(dict.fromkeys(args["incidents"]))
+    found = [desk.incident(id) for id in chosen]
+    if any(incident is None for incident in found):
+        raise Invalid("incidents names one that is not there", "incidents")
+    number, owner = desk.head.next_problem, args.get("owner") or (found[0].team if found and found[0] else actor.name)
+    new = Problem(
+        number, "manual", owner, at, title=args["title"], service=args.get("service") or "", due_at=args.get("due")
+    )
+    for id in chosen:
+        desk.board.apply(problem.link(number, "", id, at, desk.board).rows)
+    return problems.begin(desk, book, new, chosen, "by hand", at, actor=actor)
+
+
+def pattern(desk: Desk, row: ProblemRow) -> KnownError | None:
+    """Return what new incidents are compared with from now on."""
+    members = [found for id in row.incidents[:LOOKED_AT] if (found := desk.incident(id)) is not None and found.rule]
+    return problem.known_error(
+        row.problem, [(m.rule or "", {**m.common, **m.labels, "service": m.service}) for m in members]
+    )
+
+
+def _keep(desk: Desk, row: ProblemRow) -> ProblemRow:
+    desk.problems.put(row.problem.id, row)
+    return row
