@@ -215,6 +215,8 @@ class Desk:
         """Incidents of which nothing but the counts changed: nothing to store."""
         self.facts: dict[FactKey, float] = {}
         self.deduped: dict[tuple[str, str], Instant] = {}
+        self._opened: dict[StateKey, int] = {}
+        """Incidents that opened here, by their key."""
         self.dues: dict[int, Instant | None] = {}
         """When time changes each incident to store next; filled before the commit."""
 
@@ -275,10 +277,7 @@ class Desk:
 
     def last_incident(self, rule: str, key_hash: int) -> int | None:
         """Return the newest incident that the key ever had."""
-        newest = None
-        for row in self.incidents.changed.values():
-            if row is not None and row.key_hash == key_hash and row.rule == rule:
-                newest = row.id if newest is None else max(newest, row.id)
+        newest = self._opened.get((rule, key_hash))
         return newest if newest is not None else self._base.last_incident(rule, key_hash)
 
     def delivered_before(self, source: str, dedup: str) -> Instant | None:
@@ -291,6 +290,8 @@ class Desk:
         before = None if event.kind == "opened" else self.incident(event.subject)
         row = incidents.apply(before, event)
         self.incidents.put(row.id, row)
+        if before is None and row.rule is not None:
+            self._opened[row.rule, row.key_hash] = row.id
         self.counted.discard(row.id)
         self.events.append(event)
         return row
@@ -373,6 +374,7 @@ class Desk:
         for key, by in item.facts.items():
             self.facts[key] = self.facts.get(key, 0.0) + by
         self.deduped |= item.deduped
+        self._opened |= item._opened
         self.asked |= item.asked
         self.dues |= item.dues
 

@@ -1,10 +1,11 @@
 """Reads: the rebuild at start, and what the API shows. Each with a short transaction."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, Select, bindparam, func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from responder.core.alert import Alert
 from responder.core.availability import Meter
@@ -32,6 +33,15 @@ _asked = rows.decoder(Asked)
 _fact_labels = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
+_LAST_INCIDENT: Final = select(func.max(schema.incident.c.id)).where(
+    schema.incident.c.rule == bindparam("rule"), schema.incident.c.key_hash == bindparam("key_hash")
+)
+_ASKED: Final = select(schema.satisfaction.c.body).where(schema.satisfaction.c.token_hash == bindparam("token_hash"))
+_DELIVERED: Final = select(func.max(schema.alert.c.updated_at)).where(
+    schema.DEDUPED, schema.alert.c.dedup == bindparam("dedup"), schema.alert.c.source == bindparam("source")
+)
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """An event as it is stored, with its place in the chain."""
 
@@ -42,10 +52,15 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """Read access for any thread; connections come from the engine's pool."""
+    """Read access for any thread; connections come from the engine's pool.
+
+    What decisions look up comes from the writer's thread only, once for every incident that
+    opens, over a connection that is kept: to open one costs more than ten look-ups.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._kept: Connection | None = None
 
     # The rebuild.
 
@@ -189,24 +204,28 @@ class Reader:
     # Look-ups inside the writer's decisions.
 
     def last_incident(self, rule: str, key_hash: int) -> int | None:
-        table = schema.incident
-        query = select(func.max(table.c.id)).where(table.c.rule == rule, table.c.key_hash == key_hash)
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar()
+        found: int | None = self._look_up(_LAST_INCIDENT, {"rule": rule, "key_hash": key_hash})
+        return found
 
     def asked_of(self, token_hash: str) -> Asked | None:
-        table = schema.satisfaction
-        query = select(table.c.body).where(table.c.token_hash == token_hash)
-        with self._engine.connect() as connection:
-            body = connection.execute(query).scalar()
+        body = self._look_up(_ASKED, {"token_hash": token_hash})
         return _asked(body) if body is not None else None
 
     def delivered_before(self, source: str, dedup: str) -> Instant | None:
-        table = schema.alert
-        wanted = (schema.DEDUPED, table.c.dedup == rows.dedup_text(dedup), table.c.source == source)
-        query = select(func.max(table.c.updated_at)).where(*wanted)
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar()
+        found: Instant | None = self._look_up(_DELIVERED, {"dedup": rows.dedup_text(dedup), "source": source})
+        return found
+
+    def _look_up(self, query: Select[Any], values: Mapping[str, Any]) -> Any:
+        if self._kept is None:
+            self._kept = self._engine.connect()
+        try:
+            found = self._kept.execute(query, values).scalar()
+            self._kept.rollback()  # the next look-up is to see what was committed by then
+        except SQLAlchemyError:
+            self._kept.close()
+            self._kept = None
+            raise
+        return found
 
     def firing_of(self, incident: int) -> list[Alert]:
         """Return the occurrences of an incident that fire."""
