@@ -13,7 +13,12 @@ def event_rules(count: int, by: str = "service") -> str:
 
 def metric_rules(count: int, url: str, every: str) -> str:
     """Return rules that each ask a query of their own of a Prometheus."""
-    return f"sources: {{prom: {{kind: prometheus, url: '{url}'}}}}\nrules:\n" + "".join(
+    head = (
+        f"sources: {{prom: {{kind: prometheus, url: '{url}'}}}}\n"
+        "teams: {shop-ops: {lead: shop-lead}}\n"
+        "services: {shop: {team: shop-ops}}\nrules:\n"
+    )
+    return head + "".join(
         f"  - id: slow-{n}\n    by: [region]\n    when:\n      metric:\n        source: prom\n"
         f'        query: max by (region) (shop_latency_seconds{{shard="{n}"}})\n        every: {every}\n'
         "        open: {above: 600, for: 2m}\n        close: {below: 540, for: 5m}\n        no_data: close\n"

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -22,17 +21,17 @@ START, END = 60.0, 40.0
 class Server:
     """A running server. CPU seconds and megabytes are the kernel's account of its process."""
 
-    def __init__(self, name: str, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-        self.name, self.port, self._process, self._log = name, port, process, log
+    def __init__(self, name: str, port: int, pid: int) -> None:
+        self.name, self.port, self.pid = name, port, pid
 
     def cpu(self) -> float:
         """Return the user and system seconds it has used."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def rss(self) -> float:
         """Return the megabytes it holds in memory."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
     def get(self, path: str) -> tuple[float, int]:
@@ -57,27 +56,6 @@ class Server:
             if now - before <= 0.02:
                 return
             before = now
-
-    def wait(self) -> None:
-        """Wait until it is ready."""
-        until = time.monotonic() + START
-        while time.monotonic() < until:
-            if self._process.poll() is not None:
-                break
-            with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
-                self.get("/-/ready")
-                return
-            time.sleep(0.05)
-        raise RuntimeError(f"{self.name} did not start: {self._log.read_text()[-2000:]}")
-
-    def stop(self) -> None:
-        """End it, by hand if it does not go."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(END)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 @contextlib.contextmanager
@@ -117,12 +95,28 @@ def _started(name: str, port: int, command: Sequence[str], folder: Path) -> Iter
     log = folder / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out)
-    server = Server(name, port, process, log)
+    server = Server(name, port, process.pid)
     try:
-        server.wait()
+        if not _ready(server, process):
+            raise RuntimeError(f"{name} did not start: {log.read_text()[-2000:]}")
         yield server
     finally:
-        server.stop()
+        process.terminate()
+        try:
+            process.wait(END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready(server: Server, process: subprocess.Popen[bytes]) -> bool:
+    until = time.monotonic() + START
+    while time.monotonic() < until and process.poll() is None:
+        with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
+            server.get("/-/ready")
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def free_port() -> int:
