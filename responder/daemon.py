@@ -189,7 +189,7 @@ class Daemon:
                     self.book, dict(self.resident.facts), self.resident.all_meters(), self.clock.now()
                 ),
                 lambda: gauges.zeros(self.book),
-                lambda: gauges.now(self.book, list(self.resident.incidents.values()), self.clock.now()),
+                self._gauges,
             )
         )
         gone = self._gone(self.book)
@@ -198,6 +198,12 @@ class Daemon:
         await self._offer()
         self._start_polls()
         self.dispatcher.look()
+
+    def _gauges(self) -> dict[str, gauges.Series]:
+        """Return what is computed at a scrape, from copies: the writer changes the originals."""
+        incidents = list(self.resident.incidents.values())
+        problems = [row.problem for row in list(self.resident.problems.values())]
+        return gauges.now(self.book, incidents, problems, self.clock.now())
 
     async def _offer(self) -> None:
         """Offer what fires already to the rules in force, a slice at a time."""

@@ -6,14 +6,15 @@ incident on.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, get_args
 
-from responder.core import availability
+from responder.core import availability, problem
 from responder.core.availability import Meter
 from responder.core.book import Book
 from responder.core.catalogue import PRIORITIES
 from responder.core.facts import Labels
 from responder.core.incident import UNRESOLVED, Incident
+from responder.core.problem import Origin, Problem
 from responder.core.signal import SECOND, Instant
 from responder.core.sla import Which, reading
 
@@ -28,6 +29,8 @@ WORDS: Final[Mapping[str, str]] = {
     "service_info": "Always 1.",
     "service_state": "1 for the state that the service is in.",
     "service_availability_objective_ratio": "The availability that was agreed.",
+    "problems_unresolved": "Problems that are not resolved, by state.",
+    "known_errors_unresolved": "Problems whose cause or workaround is known and that are not resolved.",
     "calendar_open": "1 while the calendar is open.",
     "calendar_valid_until_timestamp_seconds": "End of the last year whose holidays are known.",
 }
@@ -53,6 +56,8 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
         own: Labels = (("service", service),)
         for name in ("service_failures_total", "incidents_correlated_total", "incidents_change_related_total"):
             found[name, own] = 0.0
+        for origin in get_args(Origin):
+            found["problems_opened_total", (*own, ("origin", origin))] = 0.0
         found["service_time_seconds_total", own] = 0.0
         for kind in ("unplanned", "planned"):
             found["service_downtime_seconds_total", (*own, ("kind", kind))] = 0.0
@@ -81,7 +86,7 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
     return found
 
 
-def now(book: Book, incidents: Iterable[Incident], at: Instant) -> dict[str, Series]:
+def now(book: Book, incidents: Iterable[Incident], problems: Iterable[Problem], at: Instant) -> dict[str, Series]:
     """Return the gauges of SPEC 7 that come from what is open and what is configured."""
     found: dict[str, Series] = {name: {} for name in WORDS}
     for service in book.services:
@@ -105,12 +110,28 @@ def now(book: Book, incidents: Iterable[Incident], at: Instant) -> dict[str, Ser
             worst[service] = row.priority
         _clocks(book, row, service, at, found)
     found["incidents_unresolved"].update(unresolved)
+    _problems(book, problems, found)
     _promises(book, at, found)
     for service in book.services:
         state = _state(worst.get(service), service in planned or book.planned_until(service, {}, at) is not None)
         for name in STATES:
             found["service_state"][("service", service), ("state", name)] = float(name == state)
     return found
+
+
+def _problems(book: Book, problems: Iterable[Problem], found: dict[str, Series]) -> None:
+    for service in book.services:
+        found["known_errors_unresolved"][(("service", service),)] = 0.0
+        for state in problem.UNRESOLVED:
+            found["problems_unresolved"][("service", service), ("state", state)] = 0.0
+    unresolved: Counter[Labels] = Counter()
+    for row in problems:
+        if row.state in problem.UNRESOLVED:
+            unresolved[("service", book.metric_service(row.service)), ("state", row.state)] += 1
+    found["problems_unresolved"].update(unresolved)
+    for labels, count in unresolved.items():
+        if labels[1][1] == "known_error":
+            found["known_errors_unresolved"][labels[:1]] = count
 
 
 def _state(worst: str | None, planned: bool) -> str:
