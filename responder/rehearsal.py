@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine
-from sqlalchemy.pool import StaticPool
-
 from responder.config.regexes import compile_regex
 from responder.core import lifecycle, problems
 from responder.core.alert import Alert
@@ -24,8 +21,8 @@ from responder.dispatch import AT_ONCE, report
 from responder.handlers import commands, deliveries, handle, ticks
 from responder.ports import Permanent, Transient
 from responder.resident import Resident
+from responder.store.engine import scratch
 from responder.store.reader import Reader
-from responder.store.schema import metadata
 from responder.store.transaction import Writer
 
 PAGE = 500
@@ -85,12 +82,7 @@ class Rehearsal:
         """
         self.book, self.now, self._deliver = book, start, deliver
         self._on_event = on_event
-        url = "sqlite://" if file is None else f"sqlite:///{file}"
-        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-        metadata.create_all(engine)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=OFF")
-            connection.exec_driver_sql("PRAGMA synchronous=OFF")
+        engine = scratch(file)
         self._reader = Reader(engine)
         self.resident = _Memory(self._reader, self._due_of, self.flush)
         book.posted = self.resident.windows

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from heapq import nsmallest
 
 from msgspec import Struct
-from sqlalchemy import Engine
 
 from responder.core import availability, engine, lifecycle
 from responder.core.book import Book
@@ -14,6 +13,7 @@ from responder.core.silence import forgotten
 from responder.handlers.commands import Loaded
 from responder.resident import Resident
 from responder.store import upkeep
+from responder.store.engine import Engine
 
 SWEPT = 500
 

@@ -3,10 +3,16 @@
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import DBAPIError as DatabaseError
+from sqlalchemy.pool import NullPool, StaticPool
+
+from responder.store.schema import metadata
+
+__all__ = ["DatabaseError", "Engine", "StorageError", "open_engine", "path_of", "scratch"]
 
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -31,6 +37,17 @@ def open_engine(url: str, schema: str | None = None, *, read_only: bool = False,
     return create_engine(parsed, connect_args={"options": options} if options else {}, pool_size=5, pool_pre_ping=False)
 
 
+def scratch(file: Path | None = None) -> Engine:
+    """Return an empty database of no durability for one thread: in memory, or in a file for what is large."""
+    url = "sqlite://" if file is None else f"sqlite:///{file}"
+    engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=OFF")
+        connection.exec_driver_sql("PRAGMA synchronous=OFF")
+    return engine
+
+
 def path_of(url: str) -> Path | None:
     """Return the file of a SQLite URL; None for memory and for other databases."""
     parsed = make_url(url)
@@ -46,7 +63,7 @@ def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
     args: dict[str, Any] = {"check_same_thread": False, "timeout": 5.0}
     target = url
     if read_only and path is not None:
-        target = f"sqlite:///file:{path}?mode=ro&uri=true"
+        target = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
     engine = create_engine(target, connect_args=args, **({"poolclass": NullPool} if path is not None else {}))
 
     @event.listens_for(engine, "connect")

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from responder.core.incident import apply
 from responder.core.signal import MINUTE
 from responder.store import upkeep
-from responder.store.engine import StorageError, open_engine
+from responder.store.engine import StorageError, open_engine, path_of
 from responder.store.lock import FileLock
 from responder.store.transaction import StorageDown
 from tests.store.conftest import House, Place
@@ -94,3 +94,16 @@ def test_deliveries_are_looked_up_by_an_index(house: House) -> None:
     sql = "EXPLAIN QUERY PLAN SELECT max(updated_at) FROM alert WHERE dedup != '' AND dedup = ? AND source = ?"
     with house.reader.connect() as connection:
         assert "alert_dedup" in str(connection.exec_driver_sql(sql, ("x", "y")).all())
+
+
+def test_a_path_with_odd_signs_is_read_and_written_alike(tmp_path: Path) -> None:
+    folder = tmp_path / "a b#c?d"
+    folder.mkdir()
+    place = Place(f"sqlite:///{folder}/responder.db".replace("?", "%3F"), None)
+    path = path_of(place.url)
+    assert path is not None
+    house = House(place)
+    house.take(pushed("a"))
+    assert len(house.reader.incidents({}, None, 9)) == 1
+    house.writer.close()
+    place.close()
