@@ -1,6 +1,7 @@
 """Opening the database: SQLite tuned for one durable writer, or PostgreSQL."""
 
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -61,10 +62,13 @@ def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
     if path is not None and not path.parent.exists():
         raise StorageError(f"storage.url: the folder {path.parent} does not exist")
     args: dict[str, Any] = {"check_same_thread": False, "timeout": 5.0}
-    target = url
-    if read_only and path is not None:
-        target = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
-    engine = create_engine(target, connect_args=args, **({"poolclass": NullPool} if path is not None else {}))
+    if path is None:
+        engine = create_engine(url, connect_args=args)
+    elif read_only:
+        target = f"file:{quote(str(path))}?mode=ro"
+        engine = create_engine(url, poolclass=NullPool, creator=lambda: sqlite3.connect(target, uri=True, **args))
+    else:
+        engine = create_engine(url, poolclass=NullPool, connect_args=args)
 
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _record: Any) -> None:
