@@ -129,7 +129,7 @@ def _panel(
         "type": kind, "title": title, "description": about, "datasource": SOURCE, "targets": targets,
         "gridPos": {"w": width, "h": height},
         "fieldConfig": {
-            "defaults": {"unit": unit, "noValue": none, "thresholds": steps, "color": {"mode": "palette-classic" if kind == "timeseries" else "thresholds"}, "custom": custom or {}},
+            "defaults": {"unit": unit, "noValue": none, **({"decimals": 0} if unit == "short" else {}), "thresholds": steps, "color": {"mode": "palette-classic" if kind == "timeseries" else "thresholds"}, "custom": custom or {}},
             "overrides": [],
         },
         "options": options or {},
@@ -236,7 +236,7 @@ def on_call_now() -> dict[str, Any]:
         table("Unresolved", (f"sum by (service, priority, state) ({UNRESOLVED}) > 0", "incidents"), width=12, none="all quiet"),
         table("Due next", (f"sort({DUE_IN})", "due in"), width=12, unit="s", none="nothing due"),
         table("Services that are not well", (f"max by (service, state) ({NOT_WELL}) == 1", "state"), width=12, none="all operational"),
-        table("Overdue", (f"sum by (service, target) ({fact('sla_overdue')}) > 0", "incidents"), width=12, none="nothing overdue", steps=CALM),
+        table("Overdue, by service", (f"sum by (service, target) ({fact('sla_overdue')}) > 0", "incidents"), width=12, none="nothing overdue", steps=CALM),
         lines("Unresolved, by priority", (f"sum by (priority) ({UNRESOLVED})", "{{priority}}"), stacked=True),
         lines("Unresolved, by state", (f"sum by (state) ({UNRESOLVED})", "{{state}}"), stacked=True),
         lines("Opened and resolved in an hour", (f"sum({grown('incidents_opened_total', over='1h')})", "opened"), (f"sum({grown('incidents_resolved_total', over='1h')})", "resolved")),
