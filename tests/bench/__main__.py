@@ -39,7 +39,9 @@ def main() -> int:
     unknown = set(args.names) - set(MEASUREMENTS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(MEASUREMENTS)}")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start", flush=True)
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    busy = "; others are at work here: trust CPU, not what the wall says" if load > cores / 2 else ""
+    print(f"{cores} cores, load {load:.1f} before the start{busy}", flush=True)
     short = False
     for name in args.names or MEASUREMENTS:
         for row in _rows(name, args.quick):
