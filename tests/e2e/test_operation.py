@@ -61,9 +61,11 @@ def test_a_bad_file_changes_nothing_and_a_good_one_the_rules(
     reload(responder)
     wait_until(lambda: responder.metric("responder_config_last_reload_successful") == 1)
     assert responder.metric("responder_config_last_reload_success_timestamp_seconds") >= began
-    responder.fire({"alertname": "B", "host": "new"})
+    responder.fire({"alertname": "B", "host": "new"})  # what fired before is offered to the new rule, too
     assert [(i["rule"], i["state"]) for i in responder.incidents()] == [("first", "open"), ("second", "open")]
-    responder.fire({"alertname": "A"}, {"alertname": "B", "host": "new"}, ends_at="2020-01-01T00:00:00Z")
+    assert responder.incidents()[1]["alerts_count"] == 2
+    over = [{"alertname": "A"}, {"alertname": "B"}, {"alertname": "B", "host": "new"}]
+    responder.fire(*over, ends_at="2020-01-01T00:00:00Z")
     assert {i["state"] for i in responder.incidents()} == {"resolved"}
 
 
