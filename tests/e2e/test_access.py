@@ -82,9 +82,11 @@ def test_roles_may_what_they_may_and_no_secret_shows(daemon: Callable[..., Daemo
     ]
     note = responder.ask("GET", "/api/v1/incidents/INC-1/timeline", headers=headers).json()["items"][-1]
     assert note["actor"] == {"kind": "person", "name": "root"}
-    hook = {"Authorization": "Bearer s3cret-of-ingest"}
-    answer = responder.ask("POST", "/webhooks/jobs", json={"kind": "k", "id": "1"}, headers=hook)
-    said.append(answer.text)
+    for token, status in (("hook", 200), ("of-admin", 401), ("", 401)):
+        hook = {"Authorization": f"Bearer s3cret-{token}"}
+        answer = responder.ask("POST", "/webhooks/jobs", json={"kind": "k", "id": "1"}, headers=hook)
+        assert answer.status_code == status, "a source with a token of its own asks for that one"
+        said.append(answer.text)
     responder.configure(CONFIG.replace("http://127.0.0.1:1", "not a url").replace("role: admin", "role: amdin"))
     said.append(responder.ask("POST", "/-/reload", headers=headers).text)
     assert "amdin" in said[-1]
