@@ -7,6 +7,7 @@ the ordinary webhook channel; what is told here is the daemon's own timeline.
 
 import asyncio
 import contextlib
+import os
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -22,7 +23,7 @@ from responder.core.event import Actor, Event
 from responder.core.incident import UNRESOLVED, name_of
 from responder.core.signal import SECOND, Instant
 from responder.daemon import Daemon
-from responder.handlers.commands import Command, RecordChange
+from responder.handlers.commands import Command, ProblemCommand, RecordChange
 from responder.intake import Unavailable
 from responder.ports import Secret
 from responder.store.reader import recorded
@@ -165,6 +166,7 @@ class People:
         await self._acknowledge("dora", "hotline")
         await self._change("rollback", f"4.{self._release}.0", "carrier north understands us again")
         self._shop.compatible = True
+        await self._understand("the release speaks a version that carrier north does not know", "take the release back")
 
     async def _broken_line(self) -> None:
         self._say("the line to carrier south is cut; no order rests on it")
@@ -183,6 +185,18 @@ class People:
         for row in list(self._daemon.resident.incidents.values()):
             if row.service == service and row.state in UNRESOLVED:
                 await self._do(Command("acknowledge", row.id, {}, Actor("person", who)))
+
+    async def _understand(self, cause: str, workaround: str) -> None:
+        """Make a known error of what is still an open problem: the next incident like it will show its workaround."""
+        for number, row in list(self._daemon.resident.problems.items()):
+            if row.problem.state == "open":
+                for name, args in (
+                    ("state", {"state": "investigating"}),
+                    ("cause", {"text": cause}),
+                    ("workaround", {"text": workaround}),
+                    ("state", {"state": "known_error"}),
+                ):
+                    await self._do(ProblemCommand(name, number, args, Actor("person", "lars")))
 
     async def _do(self, item: Any) -> None:
         with contextlib.suppress(Unavailable):  # the daemon stops
@@ -235,13 +249,23 @@ class Teller:
             words += f"\n{'':25}{self._url}/api/v1/incidents/{name}"
         if words:
             self._say(event.at, kind, words)
+        row = self._daemon.resident.incidents.get(event.subject)
+        known = self._daemon.resident.problems.get(row.known_error or 0) if row is not None else None
+        if event.kind == "opened" and known is not None:
+            words = f"{name}: a known error, PRB-{known.problem.id}: {known.problem.workaround}"
+            self._say(event.at, "problem", words)
 
     def _problem(self, event: Event) -> None:
+        name = f"PRB-{event.subject}"
+        if event.kind == "cause_changed":
+            self._say(event.at, "problem", f"{name}: {event.actor.name} found the cause: {event.data['text']}")
+        if event.kind == "state_changed" and event.data["state"] == "known_error":
+            self._say(event.at, "problem", f"{name} is a known error now; its workaround will be offered")
         if event.kind != "opened":
             return
         self.counts["problems"] += 1
-        words = f"PRB-{event.subject}: these incidents have one cause; {event.data['owner']} looks for it"
-        self._say(event.at, "problem", f"{words}\n{'':25}{self._url}/api/v1/problems/PRB-{event.subject}")
+        words = f"{name}: these incidents have one cause; {event.data['owner']} looks for it"
+        self._say(event.at, "problem", f"{words}\n{'':25}{self._url}/api/v1/problems/{name}")
 
 
 def _words(event: Event, name: str, service: str) -> tuple[str, str]:
@@ -329,7 +353,7 @@ def _settings(kinds: Kinds, listen: str, address: str, now: Instant, folder: Pat
         socket.create_server((where.host, where.port)).close()
     except OSError as error:
         raise CannotStart(
-            f"{where} can't be used: {error.strerror}; choose another with --listen 127.0.0.1:PORT"
+            f"{where} can't be used: {os.strerror(error.errno or 0)}; choose another with --listen 127.0.0.1:PORT"
         ) from None
     return msgspec.structs.replace(loaded.settings, storage=Storage(Secret(f"sqlite:///{folder}/demo.db")))
 
