@@ -110,8 +110,7 @@ class Daemon:
         """Hand an item to its handler; runs on the writer thread."""
         if isinstance(item, upkeep.Retain):
             return upkeep.retain(item, self.engine, desk, self.resident)
-        if isinstance(item, upkeep.Offer):
-            return upkeep.offer(item, desk, self.book, now)
+
         if isinstance(item, upkeep.Heartbeat):
             return self.writer.heartbeat(now)
         if isinstance(item, upkeep.Replace):
