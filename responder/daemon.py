@@ -19,7 +19,7 @@ from responder import __version__, metrics, notify, plugins
 from responder.clock import Clock, SystemClock
 from responder.config.regexes import compile_regex
 from responder.config.settings import Loaded, Settings
-from responder.core import availability, gauges, lifecycle
+from responder.core import availability, gauges, lifecycle, problems
 from responder.core.book import Book, Tally
 from responder.core.desk import Desk
 from responder.core.event import Event
@@ -93,7 +93,7 @@ class Daemon:
         self.book.date_promises(self.reader.meters())
         self.resident.rebuild(self.started_at)
         ticks.grant_grace(self.resident, self.book, self._away)
-        self.book.topology.remember(self.resident.edges)
+        problems.put_in_force(self.book, self.resident.board, self.resident.edges.values())
         self._alive_at = self.reader.alive_at()
         self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
         self.writer.lead(self.started_at)
@@ -110,7 +110,8 @@ class Daemon:
         """Hand an item to its handler; runs on the writer thread."""
         if isinstance(item, upkeep.Retain):
             return upkeep.retain(item, self.engine, desk, self.resident)
-
+        if isinstance(item, upkeep.Offer):
+            return upkeep.offer(item, desk, self.book, now)
         if isinstance(item, upkeep.Heartbeat):
             return self.writer.heartbeat(now)
         if isinstance(item, upkeep.Replace):
@@ -120,7 +121,7 @@ class Daemon:
     def _replace(self, item: "upkeep.Replace", desk: Desk, now: Instant) -> None:
         """Put another rule book in force, between two batches."""
         availability.settle(desk, self.book, now)  # the time until now ran under the old one
-        item.book.topology.remember(self.resident.edges)
+        problems.put_in_force(item.book, self.resident.board, self.resident.edges.values())
         item.book.posted = self.resident.windows
         self.book = item.book
         self.resident.forget_rests()
@@ -301,6 +302,9 @@ class Daemon:
             keep = self.settings.retention
             while await self.intake.submit(upkeep.Retain(now - keep.signals, now - keep.closed_incidents, now)):
                 pass
+            first = True
+            while await self.intake.submit(upkeep.Forget(first)):
+                first = False
             await self.intake.submit(upkeep.Settle())
             self._log_head(now)
 

@@ -87,6 +87,7 @@ class Rehearsal:
         self.resident = _Memory(self._reader, self._due_of, self.flush)
         book.posted = self.resident.windows
         self.resident.rebuild(start)
+        problems.put_in_force(book, self.resident.board, self.resident.edges.values())
         self._writer = Writer(engine, "rehearsal")
         self._writer.lead(start)
         self._unwritten = Desk(self.resident)

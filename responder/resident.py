@@ -22,6 +22,7 @@ from responder.core.maintenance import Posted, Window, posted_window
 from responder.core.matcher import CompileRegex
 from responder.core.outbox import Lanes, Message
 from responder.core.problem import WATCHED, KnownError
+from responder.core.settling import Settling
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
 from responder.core.topology import Edge
@@ -64,8 +65,9 @@ class Resident:
         self.windows: dict[str, Window] = {}
         """Announced maintenance as the rule book asks for it; the book holds on to this mapping."""
         self.board = Board()
-        self.edges: list[Edge] = []
-        """Edges that labels showed, as the store knew them at the start."""
+        self.settling = Settling()
+        self.edges: dict[tuple[str, str], Edge] = {}
+        """Edges that labels showed: every new rule book is told of them."""
         self.lanes = Lanes()
         self.head = Head()
         self.silencing = Silences((), compile_regex)
@@ -114,7 +116,9 @@ class Resident:
         self.meters = {row.service: row for row in reader.meters()}
         for posted in reader.maintenance():
             self._announce(posted)
-        remembered, self.edges = reader.board()
+        remembered, edges = reader.board()
+        self.board = Board()
+        self.edges = {(edge.from_node, edge.to_node): edge for edge in edges}
         self.board.apply(remembered)
         self.silencing = Silences(self.silences.values(), self._compile_regex)
         self.reindex()
@@ -180,6 +184,10 @@ class Resident:
                 self.await_incident(id, desk.dues.get(id))
         if desk.board_rows is not None:
             self.board.apply(desk.board_rows)
+        for edge in desk.edges:
+            self.edges[edge.from_node, edge.to_node] = edge
+        for edge in desk.stale:
+            self.edges.pop((edge.from_node, edge.to_node), None)
         for number, problem in desk.problems.changed.items():
             self._unwatch(number)
             self._watch(problem.error if problem is not None else None)

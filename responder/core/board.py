@@ -4,7 +4,7 @@ Every row is a value that is replaced, never changed; the store keeps them as th
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from msgspec import UNSET, Struct, UnsetType
@@ -100,6 +100,8 @@ class Held(Struct, frozen=True):
     """It was merged into this one."""
     recent: tuple[tuple[int, Instant], ...] = ()
     """Incidents linked last, with the instant."""
+    apart: tuple[int, ...] = ()
+    """A person split these off, or it off these: they are never made one again by themselves."""
     again: tuple[tuple[Instant, int, Node], ...] = ()
     """Alerts of it that began again just now: (instant, key, suspect)."""
 
@@ -115,6 +117,10 @@ class Sighted(Struct, frozen=True, gc=False):
     """The incidents that were news under an anchor, the newest last."""
 
     recent: tuple[tuple[int, Instant], ...]
+    until: Instant
+    """When none of them is inside its window any more."""
+    stored: bool = False
+    """What the clues can't tell after a start: anchors of ``group`` and ``recur``."""
 
 
 _LEARNS: Final = 0.1
@@ -194,7 +200,7 @@ class Rows(Struct):
     sighted: dict[str, Sighted | None] = {}
     held: dict[int, Held | None] = {}
     linked: dict[tuple[str, int], Linked | None] = {}
-    clues: dict[int, dict[int, Clue]] = {}
+    clues: dict[int, dict[int, Clue | None]] = {}
     """By incident, then by key."""
 
 
@@ -223,7 +229,10 @@ class Board:
         ):  # fmt: skip
             _take(theirs, ours, bottom=self._beneath is None)
         for incident, clues in rows.clues.items():
-            mine.clues.setdefault(incident, {}).update(clues)
+            own = mine.clues.setdefault(incident, {})
+            _take(clues, own, bottom=self._beneath is None)
+            if not own:
+                del mine.clues[incident]
 
     def memory(self, key: int) -> Memory | None:
         """Return what is remembered of an alert; key 0: of problems as such."""
@@ -257,13 +266,18 @@ class Board:
 
     def clue(self, incident: int, key: int) -> Clue | None:
         """Return one clue of an incident."""
-        found = self.rows.clues.get(incident, {}).get(key)
-        return self._beneath.clue(incident, key) if found is None and self._beneath else found
+        found = self.rows.clues.get(incident, {}).get(key, UNSET)
+        return self._beneath.clue(incident, key) if found is UNSET and self._beneath else _or_none(found)
 
     def clues(self, incident: int) -> dict[int, Clue]:
         """Return the clues of an incident."""
-        mine = self.rows.clues.get(incident, {})
-        return {**self._beneath.clues(incident), **mine} if self._beneath else mine
+        known = {**self._beneath.clues(incident)} if self._beneath else {}
+        for key, row in self.rows.clues.get(incident, {}).items():
+            if row is not None:
+                known[key] = row
+            else:
+                known.pop(key, None)
+        return known
 
     def clue_count(self, incident: int) -> int:
         """Return at least how many clues the incident has; cheap."""
@@ -278,20 +292,6 @@ class Board:
             if len(found) >= CLUES_AT_MOST:
                 break
         return found[:CLUES_AT_MOST]
-
-    def forget(self, incidents: Iterable[int], specs: Iterable[Spec]) -> None:
-        """Drop the clues and links of incidents that are closed; on the resident layer."""
-        specs = tuple(specs)
-        for incident in incidents:
-            self.rows.clues.pop(incident, None)
-            for spec in specs:
-                self.rows.linked.pop((spec.id, incident), None)
-
-    def sweep(self, before: Instant) -> Iterator[str]:
-        """Drop the anchors whose last news is older; on the resident layer, now and then. Yields them."""
-        for anchor in [a for a, s in self.rows.sighted.items() if s is None or s.recent[-1][1] < before]:
-            del self.rows.sighted[anchor]
-            yield anchor
 
 
 _NOTHING: Final = 0.05

@@ -34,6 +34,8 @@ from responder.core.sla import Sla
 from responder.core.topology import Topology
 
 UNCATALOGUED: Final = "uncatalogued"
+UNKNOWN: Final = "unknown"
+"""The service of an incident of which nothing says a service."""
 DEFAULT_TEAM: Final = Team("default", lead="default")
 DEFAULT_SLA: Final = SlaSpec(
     "default",
@@ -78,9 +80,6 @@ class Tally(Struct):
     would_open: Counter[str] = msgspec.field(default_factory=Counter)
     last_match: dict[str, Instant] = {}
     last_error: dict[str, str] = {}
-    """Of evaluations, until one goes well."""
-    unfilled: dict[str, str] = {}
-    """Of templates, until an incident opens without such an error."""
     heard: set[str] = msgspec.field(default_factory=set)
     """Polled sources that answered since the start."""
 
@@ -235,14 +234,6 @@ class Book:
     def failed(self, rule: str, why: str) -> None:
         self.tally.failures[rule] += 1
         self.tally.last_error[rule] = why
-
-    def unfilled(self, rule: str, why: str | None) -> None:
-        """A template failed, or (None) another try begins."""
-        if why is None:
-            self.tally.unfilled.pop(rule, None)
-        else:
-            self.tally.failures[rule] += 1
-            self.tally.unfilled[rule] = why
 
     def unmatched(self, source: str) -> None:
         self.tally.unmatched[source] += 1

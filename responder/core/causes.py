@@ -103,6 +103,8 @@ class Clue(Struct, frozen=True):
     fast: float
     rarity: float
     count: int = 1
+    filed: tuple[tuple[str, Instant], ...] = ()
+    """Where its incident is found since this alert, by the entries of the topology: (what must be equal, when)."""
 
 
 class Cause(Struct, frozen=True):
@@ -207,6 +209,7 @@ def rank(
         clues: All of one problem.
         changes: For a service, a recent change of it in words: ``release 1.4.2 of it 6 min before``.
     """
+    clues = [one for one in clues if one.fact.suspect]
     if not clues:
         return ()
     start = min(one.first_at for one in clues)

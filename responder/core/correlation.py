@@ -55,6 +55,8 @@ _PAUSED: Final[Span] = MINUTE
 that is more), of so many suspects, begin again inside so short a time, each after a pause."""
 _RECENT: Final = 32
 _CLUES_OF_ONE: Final = 256
+_KEPT: Final = 16
+"""Incidents that are remembered under an anchor."""
 
 
 class _Desk(Struct):
@@ -208,7 +210,7 @@ def _depends(spec: Spec, how: Depends, onset: Onset, telling: bool, again: bool,
     if own is not None:
         return _left_behind(spec, onset, own, found, news, where, desk)
     if telling:
-        _file(where, onset.incident, at, desk)
+        _file(where, onset, desk)
     if found.problems:
         return _join(spec, onset, found, news, where, desk)
     if news and found.loose:
@@ -222,7 +224,7 @@ def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[De
     if where is None:
         return []
     found = _look(spec, where, onset, desk)
-    _file(where, onset.incident, onset.at, desk, keep=max(how.at_least, 2))
+    _file(where, onset, desk, keep=max(how.at_least, 2))
     if found.problems:
         return _join(spec, onset, found, True, where, desk)
     count = len(found.loose) + 1
@@ -283,7 +285,7 @@ def _join(spec: Spec, onset: Onset, found: _Found, news: bool, where: Place, des
     reason += f"; {format_span(max(0, onset.at - target.last_at))} after its last news"
     decisions: list[Decision] = []
     if news and len(several) > 1:
-        held = [one[0] for one in several]
+        held = [one[0] for one in several if one[0].id not in target.apart]
         oldest = min(held, key=lambda one: (one.started_at, one.id))
         target = replace(oldest, last_at=max(one.last_at for one in held))
         for one in sorted(held, key=lambda one: one.id):
@@ -344,7 +346,7 @@ def _left_behind(
         _, reason = _relation(where, found.loose[0], onset, desk)
         begun = _start(spec, onset, tuple(reversed(found.loose)), reason, desk)
         return [begun, *_part(spec, onset, begun.problem, begun.reason, where, desk)]
-    _file(where, onset.incident, onset.at, desk)
+    _file(where, onset, desk)
     if own.id in found.stirring and not own.over:
         desk.layer.rows.held[own.id] = _with(own, None, onset.at, True)
         _took_part(where, onset, desk)
@@ -360,7 +362,7 @@ def _part(spec: Spec, onset: Onset, problem: int, reason: str, where: Place, des
         desk.layer.rows.clues[new] = {onset.fact.key: replace(known, first_at=at, last_at=at, count=1)}
     desk.layer.rows.held[problem] = _with(held, new, at, True)
     _link(spec, new, problem, at, desk)
-    _file(where, new, at, desk)
+    _file(where, onset, desk, new)
     return [Part(onset.incident, new, problem, reason)]
 
 
@@ -384,7 +386,7 @@ def _took_part(where: Place, onset: Onset, desk: _Desk) -> None:
     known = desk.layer.clue(onset.incident, onset.fact.key)
     if known is not None and known.count == 1:
         _remember(onset.fact.key, onset.at, desk)
-        _file(where, onset.incident, onset.at, desk)
+        _file(where, onset, desk)
 
 
 def _at_work(spec: Spec, onset: Onset, desk: _Desk) -> bool:
@@ -411,9 +413,42 @@ def _races(where: Place, onset: Onset, desk: _Desk) -> bool:
     return pulse.races()
 
 
-def _file(where: Place, incident: int, at: Instant, desk: _Desk, keep: int = 16) -> None:
+def _file(where: Place, onset: Onset, desk: _Desk, incident: int | None = None, keep: int = _KEPT) -> None:
+    """Have an incident found by its anchors; its clue says so, for the next start."""
+    incident, key, at = incident or onset.incident, onset.fact.key, onset.at
+    _sight(where, incident, at, desk, keep)
+    known = desk.layer.clue(incident, key)
+    if isinstance(where.how, Depends) and known is not None:
+        others = tuple(one for one in known.filed if one[0] != where.base)
+        clues = desk.layer.rows.clues.setdefault(incident, {})
+        clues[key] = replace(known, filed=(*others, (where.base, at)))
+
+
+def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int) -> None:
     rows, layer = desk.layer.rows.sighted, desk.layer
+    stored = not isinstance(where.how, Depends)
     for anchor in dict.fromkeys(where.filed(desk.topology)):
         known = layer.sighted(anchor)
         others = tuple([one for one in known.recent if one[0] != incident]) if known else ()
-        rows[anchor] = Sighted((*others, (incident, at))[-keep:])
+        rows[anchor] = Sighted((*others, (incident, at))[-keep:], at + where.how.within, stored)
+
+
+def refile(specs: Iterable[Spec], board: Board, topology: Topology, weights: Weights) -> None:
+    """Have everything found again by its anchors, which are not stored: at start, and under another topology."""
+    hows = {spec.id: spec.how for spec in specs}
+    desk = _Desk(board, topology, weights)
+    rows = board.rows.sighted
+    for anchor in [anchor for anchor, row in rows.items() if row is not None and not row.stored]:
+        del rows[anchor]
+    filed = [
+        (at, incident, base, clue.fact.nodes)
+        for incident, clues in board.rows.clues.items()
+        for clue in clues.values()
+        if clue is not None
+        for base, at in clue.filed
+    ]
+    for at, incident, base, nodes in sorted(filed):
+        how = hows.get(base.partition("\xff")[0])
+        if isinstance(how, Depends):
+            known = tuple(node for node in nodes if topology.knows(node))
+            _sight(Place(base, "", how, known or nodes, bool(known)), incident, at, desk, _KEPT)

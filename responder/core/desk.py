@@ -205,6 +205,8 @@ class Desk:
         self._board: Board | None = None
         self.edges: tuple[Edge, ...] = ()
         """Edges that alerts showed, to be stored."""
+        self.stale: tuple[Edge, ...] = ()
+        """Edges that no alert has shown for long, to be deleted."""
         self.head = msgspec.structs.replace(base.head)
         self.events: list[Event] = []
         self.links: list[tuple[int, int]] = []
@@ -367,6 +369,7 @@ class Desk:
         if item._board is not None:
             self.board.apply(item._board.rows)
         self.edges += item.edges
+        self.stale += item.stale
         self.head = item.head
         self.events += item.events
         self.links += item.links

@@ -229,9 +229,13 @@ def unlink(spec: str, incident: int) -> Rows:
 def split(problem: int, spec: str, incidents: Sequence[int], number: int, at: Instant, board: Board) -> Turn:
     """Move incidents of a problem into a new one; both go on."""
     rows = Rows(linked={(spec, incident): Linked(number, at) for incident in incidents})
-    rows.held[number] = Held(number, spec, at, at, recent=tuple((incident, at) for incident in incidents)[-32:])
-    if (old := board.held(problem)) is not None:
-        rows.held[old.id] = replace(old, recent=tuple(one for one in old.recent if one[0] not in incidents))
+    old = board.held(problem)
+    apart = (problem, *old.apart) if old is not None else (problem,)
+    recent = tuple((incident, at) for incident in incidents)[-32:]
+    rows.held[number] = Held(number, spec, at, at, recent=recent, apart=apart)
+    if old is not None:
+        rest = tuple(one for one in old.recent if one[0] not in incidents)
+        rows.held[old.id] = replace(old, recent=rest, apart=(*old.apart, number))
     return Turn((Start(number, spec, tuple(incidents), "split by hand", after=problem),), rows)
 
 

@@ -11,16 +11,17 @@ import msgspec
 from msgspec import Struct
 
 from responder.core import facts, lifecycle, problem
-from responder.core.board import Join, Merge, Onset, Part, Start
-from responder.core.book import Book
+from responder.core.board import Board, Join, Merge, Onset, Part, Start
+from responder.core.book import UNKNOWN, Book
 from responder.core.causes import fact, rank
-from responder.core.correlation import consider
+from responder.core.correlation import consider, refile
 from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.problem import Problem
 from responder.core.rule import Rule
 from responder.core.signal import MINUTE, SECOND, Instant, Labels
+from responder.core.topology import Edge
 
 RANK_EVERY: Final = SECOND
 """A problem that grows is ranked again at most so often."""
@@ -37,6 +38,12 @@ class Joining(Struct, frozen=True):
     labels: Labels
     words: str
     at: Instant
+
+
+def put_in_force(book: Book, board: Board, edges: Iterable[Edge]) -> None:
+    """Tell a rule book what alerts showed before, and have everything found again under its topology."""
+    book.topology.remember(edges)
+    refile(book.specs, board, book.topology, book.weights)
 
 
 def before_joining(desk: Desk, book: Book, joining: Joining, incident: Incident, *, part: bool = True) -> bool:
@@ -111,6 +118,7 @@ def _consider(
     desk: Desk, book: Book, joining: Joining, incident: Incident, *, opens: bool, next_incident: int
 ) -> tuple[Any, ...]:
     topology, labels = book.topology, joining.labels
+    service = "" if incident.service == UNKNOWN else incident.service  # what is absent joins nothing
     edges = topology.shown_by(labels, joining.at)
     if edges:
         topology.remember(edges)
@@ -119,9 +127,9 @@ def _consider(
         incident=incident.id,
         opens=opens,
         rule=joining.rule.id,
-        service=incident.service,
+        service=service,
         labels={**incident.common, **incident.labels} if not opens else {**labels, **incident.labels},
-        fact=fact(labels, incident.service, topology, joining.rule.id, joining.words),
+        fact=fact(labels, service, topology, joining.rule.id, joining.words),
         at=joining.at,
         next_problem=desk.head.next_problem,
         next_incident=next_incident,

@@ -15,6 +15,7 @@ from responder.resident import Resident
 HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] = {
     signals.Pushed: signals.pushed,
     signals.AlertsPolled: signals.alerts_polled,
+    signals.MetricPolled: signals.metric_polled,
     signals.PollFailed: signals.poll_failed,
     commands.Command: commands.command,
     commands.OpenByHand: commands.open_by_hand,
@@ -24,7 +25,6 @@ HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] 
     commands.ExpireSilence: commands.end_silence,
     commands.RecordChange: commands.record_change,
     commands.Loaded: commands.loaded,
-    upkeep.Offer: upkeep.offer,
     upkeep.Settle: upkeep.settle,
     deliveries.Delivered: deliveries.delivered,
     deliveries.Failed: deliveries.failed,
@@ -38,11 +38,10 @@ def handle(
     if isinstance(item, ticks.Tick):
         ticks.tick(item, desk, book, now, resident, away)
         return None
-    if isinstance(item, signals.MetricPolled):
-        signals.metric_polled(item, desk, book, now, away)
-        return None
     if isinstance(item, deliveries.Claim):
         return deliveries.claim(item, desk, book, now, resident)
+    if isinstance(item, upkeep.Forget):
+        return upkeep.forget(item, desk, book, now, resident)
     if isinstance(item, upkeep.Sweep):
         return upkeep.sweep(item, book, resident)
     return HANDLERS[type(item)](item, desk, book, now, careful)

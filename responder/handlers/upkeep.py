@@ -10,7 +10,6 @@ from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.signal import Instant
 from responder.core.silence import forgotten
-from responder.handlers import signals
 from responder.handlers.commands import Loaded
 from responder.resident import Resident
 from responder.store import upkeep
@@ -39,6 +38,14 @@ class Heartbeat(Struct, frozen=True):
 class Settle(Struct, frozen=True):
     """Count the service time that has passed, so that no scrape has to look back far."""
 
+    urgent: bool = True
+    weight: int = 0
+
+
+class Forget(Struct, frozen=True):
+    """Drop what correlation needs no more, a slice at a time."""
+
+    first: bool
     urgent: bool = True
     weight: int = 0
 
@@ -77,16 +84,12 @@ class Offer(Struct, frozen=True):
         return len(self.fingerprints)
 
 
-def offer(item: Offer, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+def offer(item: Offer, desk: Desk, book: Book, now: Instant) -> None:
     """Join each alert to the keys that a new rule gives it."""
     for fp in item.fingerprints:
         alert = desk.alerts.get(fp)
-        if alert is None or alert.ended:
-            continue
-        if alert.polled and alert.source not in book.polled:  # nobody asks that source any more
-            signals.let_go(desk, book, alert, now)
-            alert = desk.alerts.get(fp) or alert
-        engine.offer(desk, book, alert, now)
+        if alert is not None and not alert.ended:
+            engine.offer(desk, book, alert, now)
 
 
 def settle(item: Settle, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
@@ -108,3 +111,22 @@ def retain(item: Retain, database: Engine, desk: Desk, resident: Resident) -> in
         if forgotten(silence, item.at):
             desk.silences.drop(silence.id)
     return upkeep.retain(database, item.signals_before, item.closed_before)
+
+
+def forget(item: Forget, desk: Desk, book: Book, now: Instant, resident: Resident) -> bool:
+    """Returns whether there is more to look at."""
+    if item.first:
+        resident.settling.begin(resident.board)
+        resident.forget_errors(now)
+        desk.stale = book.topology.stale(now)
+        book.topology.forget(desk.stale)
+
+    def lives(id: int) -> bool:
+        row = desk.incidents.get(id)
+        return row is not None and (row.closed_at is None or row.taking)
+
+    def incidents(problem: int) -> Sequence[int]:
+        row = desk.problems.get(problem)
+        return row.incidents if row is not None else ()
+
+    return resident.settling.forget(desk.board, book.specs, book.weights, now, lives, incidents)

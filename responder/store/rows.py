@@ -8,7 +8,7 @@ import msgspec
 
 from responder.core.alert import Alert, Joined
 from responder.core.availability import Meter
-from responder.core.board import Held, Linked
+from responder.core.board import Held, Linked, Pulse, Sighted
 from responder.core.board import Rows as BoardRows
 from responder.core.causes import Clue, Memory
 from responder.core.conditions.state import State
@@ -134,24 +134,32 @@ def problem_row(p: ProblemRow) -> Row:
     return (q.id, q.origin, q.spec, q.state, clean(q.service)[:INDEXED], q.opened_at, q.closed_at, p.due, p.count, text_of(p))
 
 
-def board_rows(changed: BoardRows | None, edges: Iterable[Edge]) -> tuple[list[Row], list[Row]]:
+def board_rows(changed: BoardRows | None, shown: Iterable[Edge], stale: Iterable[Edge]) -> tuple[list[Row], list[Row]]:
     """Return what correlation remembers as (rows to write, keys to delete)."""
-    written: list[Row] = [("edge", clean(f"{e.from_node}\t{e.to_node}"), text_of(e)) for e in edges]
-    gone: list[Row] = []
+    written: list[Row] = [("edge", _edge_key(edge), text_of(edge)) for edge in shown]
+    gone: list[Row] = [("edge", _edge_key(edge)) for edge in stale]
     if changed is None:
         return written, gone
-    tables: tuple[tuple[str, Mapping[Any, Any]], ...] = (
-        ("memory", changed.memory), ("held", changed.held),
+    sighted = {anchor: row for anchor, row in changed.sighted.items() if row is None or row.stored}
+    tables: tuple[tuple[str, Mapping[str, object]], ...] = (
+        ("memory", {str(key): row for key, row in changed.memory.items()}),
+        ("held", {str(key): row for key, row in changed.held.items()}),
         ("linked", {f"{spec}\t{incident}": row for (spec, incident), row in changed.linked.items()}),
         ("clue", {f"{i}\t{key}": row for i, clues in changed.clues.items() for key, row in clues.items()}),
-    )  # fmt: skip
+        ("sighted", {dedup_text(anchor): row and (anchor, row) for anchor, row in sighted.items()}),
+        ("pulse", {dedup_text(scope): row and (scope, row) for scope, row in changed.pulse.items()}),
+    )
     for kind, table in tables:
         for key, row in table.items():
             if row is None:
-                gone.append((kind, str(key)))
+                gone.append((kind, key))
             else:
-                written.append((kind, str(key), text_of(row)))
+                written.append((kind, key, text_of(row)))
     return written, gone
+
+
+def _edge_key(edge: Edge) -> str:
+    return dedup_text(f"{edge.from_node}\t{edge.to_node}")
 
 
 def board_of(found: Iterable[tuple[str, str, str]]) -> tuple[BoardRows, list[Edge]]:
@@ -168,6 +176,12 @@ def board_of(found: Iterable[tuple[str, str, str]]) -> tuple[BoardRows, list[Edg
                 read.linked[first, int(second)] = _linked(body)
             case "clue":
                 read.clues.setdefault(int(first), {})[int(second)] = _clue(body)
+            case "sighted":
+                anchor, sighted = _sighted(body)
+                read.sighted[anchor] = sighted
+            case "pulse":
+                scope, pulse = _pulse(body)
+                read.pulse[scope] = pulse
             case _:
                 edges.append(_edge(body))
     return read, edges
@@ -175,3 +189,4 @@ def board_of(found: Iterable[tuple[str, str, str]]) -> tuple[BoardRows, list[Edg
 
 _memory, _held, _linked = decoder(Memory), decoder(Held), decoder(Linked)
 _clue, _edge = decoder(Clue), decoder(Edge)
+_sighted, _pulse = decoder(tuple[str, Sighted]), decoder(tuple[str, Pulse])

@@ -182,8 +182,8 @@ class Writer:
         many(connection, sql.maintenance, [rows.maintenance_row(row) for row in desk.maintenance.changed.values() if row is not None])
         many(connection, sql.satisfaction, [rows.asked_row(row) for row in desk.asked.values()])
         many(connection, sql.problem, [rows.problem_row(row) for row in desk.problems.changed.values() if row is not None])
-        if desk.board_rows is not None or desk.edges:
-            written, gone = rows.board_rows(desk.board_rows, desk.edges)
+        if desk.board_rows is not None or desk.edges or desk.stale:
+            written, gone = rows.board_rows(desk.board_rows, desk.edges, desk.stale)
             many(connection, sql.board, written)
             many(connection, sql.drop_board, gone)
         many(connection, sql.fact, [(name, rows.text_of(labels), by) for (name, labels), by in desk.facts.items()])

@@ -35,7 +35,7 @@ def head(connection: Connection) -> Head:
 
 
 def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> int:
-    """Delete old occurrences and erase the bodies of incidents closed long ago; returns rows touched.
+    """Delete old occurrences and erase the bodies of incidents and problems closed long ago; returns rows touched.
 
     One slice of each; the caller comes again while anything was done. Digests and hashes of
     events stay, so the chain can still be walked.
@@ -50,6 +50,13 @@ def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> i
                 update(event).where(event.c.subject_kind == "incident", event.c.subject_id.in_(ids)).values(body=None)
             )
             connection.execute(delete(incident).where(incident.c.id.in_(ids)))
+        problem = schema.problem
+        solved = [id for (id,) in connection.execute(select(problem.c.id).where(problem.c.closed_at < closed_before).limit(SLICE))]
+        if solved:
+            connection.execute(
+                update(event).where(event.c.subject_kind == "problem", event.c.subject_id.in_(solved)).values(body=None)
+            )
+            connection.execute(delete(problem).where(problem.c.id.in_(solved)))
         linked = select(links.c.alert_id).where(links.c.alert_id == alert.c.id)
         stale = (
             select(alert.c.id)
@@ -62,7 +69,7 @@ def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> i
         done = connection.execute(
             delete(schema.outbox).where(schema.outbox.c.state != "waiting", schema.outbox.c.not_before < signals_before)
         )
-    return len(ids) + len(gone) + done.rowcount
+    return len(ids) + len(solved) + len(gone) + done.rowcount
 
 
 def backup(url: str, target: Path) -> Head:

@@ -160,7 +160,7 @@ def _value(subject: str, name: str, value: Any) -> Any:
 
 def _rule(book: Book, rule: Rule, unresolved: int) -> RuleShape:
     tally, form = book.tally, rule.incident
-    error = tally.last_error.get(rule.id) or tally.unfilled.get(rule.id)
+    error = tally.last_error.get(rule.id)
     return {
         "id": rule.id,
         "kind": rule.kind,
