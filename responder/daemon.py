@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import uvicorn
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from responder import __version__, metrics, notify, plugins
 from responder.clock import Clock, SystemClock
@@ -35,7 +33,7 @@ from responder.poller import Poller
 from responder.ports import Context, Webhook
 from responder.resident import Resident
 from responder.store import migrate
-from responder.store.engine import StorageError, open_engine, path_of
+from responder.store.engine import DatabaseError, Engine, StorageError, open_engine, path_of
 from responder.store.lock import FileLock
 from responder.store.reader import Reader
 from responder.store.transaction import Writer
@@ -97,6 +95,7 @@ class Daemon:
         self._alive_at = self.reader.alive_at()
         self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
         self.writer.lead(self.started_at)
+        self.book.secret = self.writer.secret
         self.intake = Intake(
             self.resident, self.writer, self.decide, self.clock, committed=self._committed, due_of=self.due_of
         )
@@ -110,8 +109,7 @@ class Daemon:
         """Hand an item to its handler; runs on the writer thread."""
         if isinstance(item, upkeep.Retain):
             return upkeep.retain(item, self.engine, desk, self.resident)
-        if isinstance(item, upkeep.Offer):
-            return upkeep.offer(item, desk, self.book, now)
+
         if isinstance(item, upkeep.Heartbeat):
             return self.writer.heartbeat(now)
         if isinstance(item, upkeep.Replace):
@@ -122,7 +120,7 @@ class Daemon:
         """Put another rule book in force, between two batches."""
         availability.settle(desk, self.book, now)  # the time until now ran under the old one
         problems.put_in_force(item.book, self.resident.board, self.resident.edges.values())
-        item.book.posted = self.resident.windows
+        item.book.posted, item.book.secret = self.resident.windows, self.writer.secret
         self.book = item.book
         self.resident.forget_rests()
         commands.loaded(item.loaded, desk, self.book, now, True)
@@ -363,7 +361,7 @@ class Daemon:
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, function, *args)
-        except DBAPIError as error:
+        except DatabaseError as error:
             raise Unavailable(f"the store can't be read: {error.orig}") from error
 
     async def run_blocking(self, function: Callable[..., Any], *args: Any) -> Any:

@@ -130,7 +130,9 @@ class Shop(Rehearsal):
     def fact(self, name: str, **labels: str) -> float:
         """Return the sum of the series of a name that have these labels."""
         wanted = labels.items()
-        return sum(value for (found, its), value in self.facts().items() if found == name and wanted <= dict(its).items())
+        return sum(
+            value for (found, its), value in self.facts().items() if found == name and wanted <= dict(its).items()
+        )
 
 
 def book(text: str) -> Book:

@@ -80,6 +80,9 @@ class Tally(Struct):
     would_open: Counter[str] = msgspec.field(default_factory=Counter)
     last_match: dict[str, Instant] = {}
     last_error: dict[str, str] = {}
+    """Of evaluations, until one goes well."""
+    unfilled: dict[str, str] = {}
+    """Of templates, until an incident opens without such an error."""
     heard: set[str] = msgspec.field(default_factory=set)
     """Polled sources that answered since the start."""
 
@@ -128,6 +131,8 @@ class Book:
         self._terms = {s.name: _terms(s, self.calendars[s.calendar]) for s in (DEFAULT_SLA, *slas)}
         self._promises = {s.name: _digest(s, specs[s.calendar]) for s in (DEFAULT_SLA, *slas)}
         self._dated: dict[str, Terms] = {}
+        self.secret = b""
+        """Of the store; what customers are sent is made with it."""
         self._flows = {flow.name: _steps(flow) for flow in flows}
         self.dependents: dict[str, list[tuple[Rule, int]]] = {}
         self.expires: dict[tuple[str, int], Span] = {}
@@ -234,6 +239,14 @@ class Book:
     def failed(self, rule: str, why: str) -> None:
         self.tally.failures[rule] += 1
         self.tally.last_error[rule] = why
+
+    def unfilled(self, rule: str, why: str | None) -> None:
+        """A template failed, or (None) another try begins."""
+        if why is None:
+            self.tally.unfilled.pop(rule, None)
+        else:
+            self.tally.failures[rule] += 1
+            self.tally.unfilled[rule] = why
 
     def unmatched(self, source: str) -> None:
         self.tally.unmatched[source] += 1

@@ -51,12 +51,13 @@ def settled(book: "Book", row: "Incident") -> dict[str, Any]:
     return {"settled": (MANY_RUNS, sum(calendar.service_time(a, b) for a, b in row.clock.runs[:MANY_RUNS]))}
 
 
-def verdict(book: "Book", row: "Incident", at: Instant) -> list[dict[str, Any]]:
+def verdict(book: "Book", row: "Incident", at: Instant) -> dict[str, Any]:
     """Return what both clocks show, as data of the event that ends the incident."""
     terms = book.terms(row.service)
     at = max(at, row.last_at)
     stopped = row.clock if row.clock.resolved_at is not None else run(row.clock, "resolved", at)
-    return [msgspec.to_builtins(reading(stopped, which, terms.sla, terms.calendar, at)) for which in WHICH]
+    shown = [msgspec.to_builtins(reading(stopped, which, terms.sla, terms.calendar, at)) for which in WHICH]
+    return {"verdict": shown, "sla": terms.sla.name, "sla_version": terms.sla.version}
 
 
 def due(book: "Book", row: "Incident") -> list[tuple[Instant, Callable[..., "Incident"]]]:

@@ -21,7 +21,7 @@ from responder.core.event import Actor
 from responder.core.incident import Incident
 from responder.core.match import Hit, canonical, key_for
 from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, Rule, TemplateError
-from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, fingerprint
+from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fingerprint
 
 Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
 BODY_DEDUP = 10 * MINUTE
@@ -45,6 +45,8 @@ def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled:
     if signal.momentary:
         return _take_momentary(desk, book, signal, now)
     known = desk.alerts.get(signal.fp)
+    if book.expires and known is not None and not polled:
+        signal = _renewed(book, known, signal, now)
     outcome, alert = observe(known, signal, now, polled, desk.head.next_alert)
     if alert is None or outcome == "stale":
         return "duplicate"
@@ -67,6 +69,20 @@ def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled:
         end_alert(desk, book, alert, now, expired=False)
         _tell_resolution(desk, book, signal, now)
     return "accepted"
+
+
+def expiry(book: Book, alert: Alert) -> Span:
+    """Return how long after it was last seen an alert without an end of its own lapses, by its rules; 0: never."""
+    return max((book.expires.get((joined.rule, joined.member), 0) for joined in alert.joined), default=0)
+
+
+def _renewed(book: Book, known: Alert, signal: Signal, now: Instant) -> Signal:
+    """Return the signal with the end that ``expire`` gives it, counted from this sight of the alert."""
+    own_end = signal.ends_at is not None and not signal.timeout
+    if not signal.firing or own_end or known.ended or not (known.ends_at is None or known.timeout):
+        return signal
+    expire = expiry(book, known)
+    return msgspec.structs.replace(signal, ends_at=now + expire, timeout=True) if expire else signal
 
 
 def store(desk: Desk, alert: Alert) -> None:
@@ -96,14 +112,22 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
 def offer(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
     """Offer an alert that fires already to rules that came after it."""
     signal = Signal(alert.source, alert.fp, alert.labels, alert.annotations, True, alert.starts_at, alert.ends_at)
-    known = {(joined.rule, joined.key_hash) for joined in alert.joined}
-    joined = list(alert.joined)
+    known = {(joined.rule, joined.key_hash) for joined in alert.joined if _counts(desk, joined)}
+    joined = [entry for entry in alert.joined if entry.incident is not None or (entry.rule, entry.key_hash) in known]
     for hit in book.index.hits(signal):
         if isinstance(hit.rule.when, EventWhen) and (hit.rule.id, hit.key_hash) not in known:
             incident = _tell_hit(desk, book, hit, Opened(now, hit.member), alert)
             joined.append(Joined(hit.rule.id, hit.key_hash, hit.member, incident))
-    if len(joined) > len(alert.joined):
+    if tuple(joined) != alert.joined:
         store(desk, msgspec.structs.replace(alert, joined=tuple(joined)))
+
+
+def _counts(desk: Desk, joined: Joined) -> bool:
+    """Say whether a key still counts an alert: one whose rule was gone in between does not."""
+    incident = desk.incidents.get(joined.incident) if joined.incident is not None else None
+    if incident is not None:
+        return "orphaned" not in incident.flags
+    return desk.states.get((joined.rule, joined.key_hash)) is not None
 
 
 def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Result:
@@ -213,7 +237,8 @@ def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, 
         desk.counted.discard(incident.id)
         incident = desk.amend(incident, common=common, **counts)
     if incident.alerts_count > 1 and rule.incident is not None and not rule.incident.priority.fixed:
-        priority, _, _ = priority_of(book, rule.incident, {"labels": labels, "annotations": alert.annotations})
+        context = {"key": incident.key, "labels": labels, "annotations": alert.annotations}
+        priority, _, _ = priority_of(book, rule, rule.incident, context)
         if priority < incident.priority:
             lifecycle.raise_priority(desk, book, incident, priority, alert.updated_at, Actor("rule", rule.id))
 
@@ -255,9 +280,12 @@ def _end_of_former(desk: Desk, book: Book, rule: Rule, id: int, now: Instant, ex
 
 def take_samples(
     desk: Desk, book: Book, rule: Rule, samples: Sequence[Sample], at: Instant, last_at: Instant | None, source: str,
-    now: Instant,
+    now: Instant, heard_since: Instant = 0,
 ) -> None:  # fmt: skip
-    """Decide what one evaluation of a metric rule at *at* changes, learned *now*; NaN is no sample."""
+    """Decide what one evaluation of a metric rule at *at* changes, learned *now*; NaN is no sample.
+
+    Keys that were last seen before *heard_since* are not judged without data.
+    """
     by = rule.by
     found: dict[int, tuple[dict[str, str], list[tuple[int, float]], dict[str, str]]] = {}
     for sample in samples:
@@ -286,7 +314,7 @@ def take_samples(
         missing = [whole.hash]
     for key_hash in missing:
         row = desk.states.get((rule.id, key_hash))
-        if row is None:
+        if row is None or row.seen_at < heard_since:
             continue
         if row.state.phase == "closed" and row.incident is None and at - row.seen_at >= FORGET_AFTER:
             desk.states.drop((rule.id, key_hash))
@@ -423,7 +451,8 @@ def _open(
         "key": row.key, "labels": cause.labels, "annotations": cause.annotations, "value": edge.value,
         "count": edge.count, "steps": dict(edge.steps),
     }  # fmt: skip
-    priority, impact, urgency = priority_of(book, form, context)
+    book.unfilled(rule.id, None)
+    priority, impact, urgency = priority_of(book, rule, form, context)
     labels = {name: value for name, value in row.key.items() if value}
     for name, render in form.labels.items():
         labels[name] = _text(book, rule, render, context, "")
@@ -445,6 +474,7 @@ def _open(
         reopen_within=rule.reopen_within,
         max_age=rule.max_age,
         major=form.major,
+        about=cause.labels,
     )
     return lifecycle.open_incident(desk, book, opening, edge.at, actor)
 
@@ -459,12 +489,14 @@ def _text(book: Book, rule: Rule, render: Any, context: dict[str, Any], plain: s
     try:
         text: str = render(context)
     except TemplateError as error:
-        book.failed(rule.id, str(error))
+        book.unfilled(rule.id, str(error))
         return plain
     return text.strip()
 
 
-def priority_of(book: Book, form: IncidentForm, context: dict[str, Any]) -> tuple[str, str | None, str | None]:
+def priority_of(
+    book: Book, rule: Rule, form: IncidentForm, context: dict[str, Any]
+) -> tuple[str, str | None, str | None]:
     """Return (priority, impact, urgency) of what the context describes (SPEC 3.4)."""
     way = form.priority
     if way.fixed is not None:
@@ -473,10 +505,7 @@ def priority_of(book: Book, form: IncidentForm, context: dict[str, Any]) -> tupl
     if way.label is not None:
         return way.map.get(labels.get(way.label, ""), way.default or "P4"), None, None
     if way.impact is not None and way.urgency is not None:
-        try:
-            impact, urgency = way.impact(context).strip(), way.urgency(context).strip()
-        except TemplateError:
-            impact = urgency = ""
+        impact, urgency = (_text(book, rule, level, context, "") for level in (way.impact, way.urgency))
         given = book.priority(impact, urgency)
         if given is not None:
             return given, impact, urgency

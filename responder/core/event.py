@@ -37,6 +37,7 @@ KINDS: Final[dict[str, str]] = {
     "sla_breached": "a target was missed",
     "sla_exempted": "a person took it out of the ratios, with the reason",
     "stage_overdue": "a stage passed its limit",
+    "update_overdue": "of a major incident there was no news within the interval that was promised",
     "notified": "a message was delivered",
     "notification_failed": "a message could not be delivered and was given up",
     "orphaned": "its rule was removed or asks for another key; a person has to end it",

@@ -31,6 +31,8 @@ class Stage(Struct, frozen=True):
     accepted_by: str | None = None
     ended_at: Instant | None = None
     overdue_at: Instant | None = None
+    follows: Literal["", "response", "resolution"] = ""
+    """The promised clock whose due instant is its limit, instead of ``due_at``."""
 
 
 class Incident(Struct, frozen=True):
@@ -83,12 +85,19 @@ class Incident(Struct, frozen=True):
     lead: str | None = None
     """Of a major incident."""
     update_every: Span | None = None
+    news_at: Instant | None = None
+    """When somebody wrote about it last; of a major incident there is news in each ``update_every``."""
     by_person: bool = False
     """A person set the priority; alerts don't change it any more."""
     alarmed_at: Instant = 0
     """Until when its clocks have been asked for warnings and breaches."""
     changes: tuple[int, ...] = ()
     known_error: int | None = None
+    asked_at: Instant | None = None
+    """When the customer was asked for a score."""
+    score: int | None = None
+    """What the customer gave last, 1 to 5."""
+    comment: str = ""
     told: tuple[str, ...] = ()
     """Channels that took its opening and have not been told of its end."""
     version: int = 0
@@ -129,8 +138,10 @@ def apply(row: Incident | None, event: Event) -> Incident:
             changed |= {
                 "stage": data["stage"],
                 "owner": data["owner"],
-                "stages": _next_stage(row.stages, data, event.at),
+                "stages": _next_stage(row.stages, {"name": data["stage"], **data}, event.at),
             }
+            if data.get("collect") == "satisfaction":
+                changed["asked_at"] = event.at
         case "paused":
             changed |= {"state": "paused", "before": row.state}
         case "resumed":
@@ -146,16 +157,30 @@ def apply(row: Incident | None, event: Event) -> Incident:
                     "before": row.before if row.state == "paused" else row.state,
                     "resolved_at": event.at,
                     "resolution": data["resolution"],
+                    "stages": _end_stage(row.stages, event.at),
                 }
+                if "major" in row.flags:
+                    changed["flags"] = _flag(row.flags, "review_due", True)
         case "reopened":
             changed |= {
                 "state": row.before, "resolved_at": None, "recovered_at": None, "cleared_at": None, "holds": True,
                 "resolution": "", "reopened": row.reopened + 1,
             }  # fmt: skip
+            changed["flags"] = _flag(row.flags, "review_due", False)
+            if "begins" in data:
+                changed["stages"] = _next_stage(row.stages, data["begins"], event.at)
             if not data.get("holds", True):
                 changed |= {"holds": False, "cleared_at": row.cleared_at}
-        case "sla_warned" | "sla_breached" | "verified" | "customer_informed" | "satisfaction_rated" | "noted":
+        case "sla_warned" | "sla_breached" | "verified" | "customer_informed":
             pass
+        case "noted":
+            changed["news_at"] = event.at
+            if data.get("review"):
+                changed["flags"] = _flag(row.flags, "review_due", False)
+        case "update_overdue":
+            changed["news_at"] = data["next_from"]
+        case "satisfaction_rated":
+            changed |= {"score": data["score"], "comment": data["comment"]}
         case "notified" | "notification_failed":  # no change of the incident: who holds its version is not outdated
             changed |= {"version": row.version, "told": _told(row.told, data)}
         case "closed":
@@ -193,8 +218,12 @@ def apply(row: Incident | None, event: Event) -> Incident:
             changed["flags"] = _flag(row.flags, data["flag"], data["on"])
             if data["flag"] == "planned":
                 changed["planned_until"] = data.get("until")
+                if "due_at" in data:
+                    changed["stages"] = _limited(row.stages, data["due_at"])
             if data["flag"] == "major":
-                changed |= {"lead": data.get("lead"), "update_every": data.get("every")}
+                changed |= {"lead": data.get("lead"), "update_every": data.get("every"), "news_at": event.at}
+                if row.state == "resolved":
+                    changed["flags"] = _flag(changed["flags"], "review_due", True)
             if data["flag"] == "taking":
                 changed |= {"flags": row.flags, "taking": data["on"]}
             if data["flag"] == "holds":
@@ -246,7 +275,7 @@ def _end_stage(stages: tuple[Stage, ...], at: Instant) -> tuple[Stage, ...]:
 
 
 def _next_stage(stages: tuple[Stage, ...], data: dict[str, Any], at: Instant) -> tuple[Stage, ...]:
-    stage = Stage(name=data["stage"], owner=data["owner"], started_at=at, due_at=data.get("due_at"))
+    stage = msgspec.convert({"started_at": at, **data}, Stage)
     return (*_end_stage(stages, at)[-KEPT_STAGES:], stage)
 
 
@@ -258,3 +287,7 @@ def _accept(stages: tuple[Stage, ...], by: str, at: Instant) -> tuple[Stage, ...
 
 def _overdue(stages: tuple[Stage, ...], at: Instant) -> tuple[Stage, ...]:
     return (*stages[:-1], msgspec.structs.replace(stages[-1], overdue_at=at)) if stages else stages
+
+
+def _limited(stages: tuple[Stage, ...], due_at: Instant | None) -> tuple[Stage, ...]:
+    return (*stages[:-1], msgspec.structs.replace(stages[-1], due_at=due_at)) if stages else stages

@@ -4,12 +4,12 @@ Everything here decides on a desk: it reads rows, records events, counts facts. 
 manual transitions are the same functions with another actor.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
-from responder.core import availability, clocks, facts, keys, plan, stages
+from responder.core import availability, clocks, facts, keys, maintenance, plan, satisfaction, stages
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.event import TIMER, Actor, Event
@@ -17,8 +17,12 @@ from responder.core.incident import UNRESOLVED, Incident
 from responder.core.signal import MINUTE, Instant
 
 PAUSE_REASONS: Final = ("customer", "supplier", "change")
+LEFT: Final[Mapping[str, str]] = {"verify": "verified", "inform": "customer_informed"}
+"""What it means that a team hands such a stage over."""
 CHANGE_WINDOW: Final = 30 * MINUTE
 """An incident that opens so soon after a change of its service is linked to it."""
+MAJOR_EVERY: Final = 30 * MINUTE
+"""How often there is news of an incident that a rule declares major."""
 CANCEL_REASONS: Final = ("false_positive", "duplicate", "exercise")
 
 
@@ -67,6 +71,8 @@ class Opening(Struct, frozen=True):
     reopen_within: int = 0
     max_age: int | None = None
     major: bool = False
+    about: dict[str, str] = {}
+    """Labels of what opened it; maintenance windows look at them too."""
 
 
 def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Actor) -> Incident:
@@ -75,7 +81,7 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
     desk.head.next_incident += 1
     service = book.service(what.service)
     previous = desk.last_incident(what.rule, what.key_hash) if what.rule is not None else None
-    planned_until = book.planned_until(what.service, what.labels, at)
+    planned_until = book.planned_until(what.service, {**what.about, **what.labels}, at)
     flags = [flag for flag, on in (("planned", planned_until is not None), ("major", what.major)) if on]
     data: dict[str, Any] = {
         "rule": what.rule, "key": what.key, "key_hash": what.key_hash, "service": what.service, "team": service.team,
@@ -84,10 +90,10 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
         "description": what.description, "runbook": what.runbook, "source": what.source,
         "reopen_within": what.reopen_within, "max_age": what.max_age, "previous": previous, "flags": flags,
         "planned_until": planned_until, "holds": what.rule is not None, "taking": what.rule is not None,
-        "stages": stages.first(book, what.service, what.priority, at),
+        "stages": stages.first(book, what.service, at, planned=planned_until is not None),
     }  # fmt: skip
     if what.major:
-        data["lead"] = book.lead(service.team)
+        data |= {"lead": book.lead(service.team), "update_every": MAJOR_EVERY, "news_at": at}
     row = _record(desk, book, id, "opened", at, actor, data)
     for change in desk.changes_of(what.service, at - CHANGE_WINDOW, at):
         row = _record(desk, book, id, "change_linked", at, actor, {"change": change.id, "version": change.version})
@@ -158,25 +164,39 @@ def accept(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: I
     _not_over(row, "accept")
     if row.state == "paused":
         raise _refusal(row, "accept")
-    if row.state == "in_progress" and row.stages and row.stages[-1].accepted_at is not None:
+    stage = stages.running(row)
+    if stage is not None and stage.accepted_at is not None and row.owner == actor.name:
         return row
     if row.acknowledged_at is None and row.state in UNRESOLVED:
         row = acknowledge(desk, book, row, {}, at, actor)
-    return _record(desk, book, row.id, "accepted", at, actor, {"by": actor.name, "stage": row.stage})
+    return _record(desk, book, row.id, "accepted", at, actor, {"by": actor.name, "stage": row.stage, "working": stages.is_working(book, row)})
 
 
 def hand_over(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
+    """End the stage: the next one begins with its owner; the end of the last one closes the incident.
+
+    Who hands over has taken notice. Before the first stage that runs resolved the incident
+    resolves; the stages ``verify`` and ``inform`` leave their own events.
+    """
     _not_over(row, "handover")
-    step = stages.after(book, row)
-    if step is None and not args.get("to"):
-        raise Invalid("there is no stage after this one: say to whom it goes", "to")
-    note = {"note": args["note"]} if args.get("note") else {}
+    to, note = args.get("to"), _given(args, "note")
+    step, here = stages.after(book, row), stages.current(book, row)
+    ends = here is not None and here.runs_resolved and row.state == "resolved"
+    if not ends and (step is None or row.state == "resolved"):
+        if not to:
+            raise Invalid("there is no stage after this one: say to whom it goes", "to")
+        return _record(desk, book, row.id, "assigned", at, actor, {"to": to, "from": row.owner} | note)
+    if ends and step is None:
+        _reviewed(row)
+    if row.acknowledged_at is None and row.state in UNRESOLVED:
+        row = _record(desk, book, row.id, "acknowledged", at, actor, {})
+    if here is not None and here.name in LEFT and ends:
+        row = _record(desk, book, row.id, LEFT[here.name], at, actor, {"by": row.owner} | note)
     if step is None:
-        return _record(desk, book, row.id, "assigned", at, actor, {"to": args["to"], "from": row.owner} | note)
+        return _close(desk, book, row, at, actor)
     if step.runs_resolved and row.state in UNRESOLVED:
-        row = resolve(desk, book, row, {"note": args.get("note")}, at, actor)
-        return row if row.stage == step.name else hand_over(desk, book, row, args, at, actor)
-    return _enter(desk, book, row, step, at, actor, args.get("to"), note)
+        return _resolve(desk, book, row, at, actor, {"resolution": "manual"} | note, to)
+    return _enter(desk, book, row, step, at, actor, to, note)
 
 
 def pause(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
@@ -211,6 +231,7 @@ def close(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: In
     if row.state == "closed":
         return row
     _only(row, frozenset({"resolved"}), "close")
+    _reviewed(row)
     return _close(desk, book, row, at, actor)
 
 
@@ -220,7 +241,8 @@ def cancel(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: I
     _not_over(row, "cancel")
     if args["reason"] not in CANCEL_REASONS:
         raise Invalid(f"reason is one of {', '.join(CANCEL_REASONS)}", "reason")
-    data = _given(args, "reason", "note") | {"verdict": clocks.verdict(book, row, at)}
+    stages.count_end(desk, row, at)
+    data = _given(args, "reason", "note") | clocks.verdict(book, row, at)
     row = _record(desk, book, row.id, "cancelled", at, actor, data)
     desk.count("incidents_cancelled_total", (*facts.of(book, row, "service"), ("reason", row.cancel_reason)))
     clocks.settle(desk, book, row, exempt=True)
@@ -228,7 +250,17 @@ def cancel(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: I
 
 
 def note(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    return _record(desk, book, row.id, "noted", at, actor, {"text": args["text"]})
+    if not args.get("review"):
+        return _record(desk, book, row.id, "noted", at, actor, {"text": args["text"]})
+    if row.state not in ("resolved", "closed"):
+        raise _refusal(row, "review")
+    return _record(desk, book, row.id, "noted", at, actor, {"text": args["text"], "review": True})
+
+
+def rated(desk: Desk, book: Book, row: Incident, score: int, comment: str, at: Instant, actor: Actor) -> Incident:
+    """Keep what the customer says; an incident that is over takes it too."""
+    desk.count("satisfaction_responses_total", (*facts.of(book, row, "service"), ("score", str(score))))
+    return _record(desk, book, row.id, "satisfaction_rated", at, actor, {"score": score, "comment": comment})
 
 
 def set_priority(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
@@ -301,7 +333,7 @@ def allowed(row: Incident) -> tuple[str, ...]:
         return always
     shared = ("assign", "handover", "accept", "cancel", "exempt", "snooze", "merge", "major", *always)
     if row.state == "resolved":
-        return ("reopen", "close", *shared)
+        return ("reopen", *(() if "review_due" in row.flags else ("close",)), *shared)
     working = ("acknowledge", "resolve", "priority", *shared)
     if row.state == "paused":
         return ("resume", *(name for name in working if name != "accept"))
@@ -340,8 +372,10 @@ def _due(book: Book, row: Incident) -> tuple[Instant, Act] | None:
         assert row.resolved_at is not None
         if row.holds:
             waits.append((row.resolved_at + row.reopen_within, _still_firing))
-        elif not stages.waits_for_people(book, row):
+        elif not stages.waits_for_people(book, row) and "review_due" not in row.flags:
             waits.append((cleared + row.reopen_within, _verified))
+        elif row.taking:
+            waits.append((cleared + row.reopen_within, _release))
     if row.state == "cancelled":
         if not row.holds:
             waits.append((cleared + row.reopen_within, _release))
@@ -350,6 +384,8 @@ def _due(book: Book, row: Incident) -> tuple[Instant, Act] | None:
             waits.append((row.snoozed_until, _wake))
         if row.planned_until is not None and row.state in UNRESOLVED:
             waits.append((row.planned_until, _window_ended))
+        if row.update_every is not None and row.news_at is not None and row.state in UNRESOLVED:
+            waits.append((row.news_at + row.update_every, _no_news))
         waits += clocks.due(book, row)
         waits += stages.due(book, row)
     return min(waits, key=lambda wait: wait[0], default=None)
@@ -373,33 +409,68 @@ def _wake(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> I
 
 
 def _window_ended(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
-    """Maintenance is over and the incident is not: from here on it counts."""
-    return _record(desk, book, row.id, "flagged", at, TIMER, {"flag": "planned", "on": False})
+    """Maintenance is over and the incident is not: from here on it counts, unless another window goes on."""
+    return _replan(desk, book, row, book.planned_until(row.service, {**row.common, **row.labels}, at), at, TIMER)
 
 
-def _resolve(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, data: dict[str, Any]) -> Incident:
+def replan(desk: Desk, book: Book, windows: Iterable[maintenance.Window], at: Instant, actor: Actor) -> None:
+    """Let planned incidents follow other windows: their maintenance ends earlier or later now."""
+    windows = tuple(windows)
+    for row in desk.living_incidents():
+        if "planned" in row.flags and row.state in UNRESOLVED:
+            until = maintenance.latest_end(windows, row.service, {**row.common, **row.labels}, at)
+            if until != row.planned_until:
+                _replan(desk, book, pass_time(desk, book, row, at), until, at, actor)
+
+
+def _replan(desk: Desk, book: Book, row: Incident, until: Instant | None, at: Instant, actor: Actor) -> Incident:
+    if until is not None:
+        return _record(desk, book, row.id, "flagged", at, actor, {"flag": "planned", "on": True, "until": until})
+    data: dict[str, Any] = {"flag": "planned", "on": False}
+    step, stage = stages.current(book, row), stages.running(row)
+    if step is not None and stage is not None:
+        data["due_at"] = stages.limit(book, row.service, step, stage.owner, max(at, row.last_at))
+    return _record(desk, book, row.id, "flagged", at, actor, data)
+
+
+def _no_news(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
+    """Remind the lead of a major incident; what was missed while nobody looked is one reminder."""
+    assert row.update_every is not None
+    data = {"lead": row.lead, "every": row.update_every, "next_from": now - (now - at) % row.update_every}
+    return _record(desk, book, row.id, "update_overdue", at, TIMER, data)
+
+
+def _resolve(
+    desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, data: dict[str, Any], to: str | None = None
+) -> Incident:
+    stages.count_end(desk, row, at)
     row = _record(desk, book, row.id, "resolved", at, actor, data)
     labels = (*facts.of(book, row, "service", "priority"), ("resolution", row.resolution))
     desk.count("incidents_resolved_total", labels)
     step = stages.on_resolve(book, row)
     if step is not None:
-        row = _enter(desk, book, row, step, at, actor, None, {})
+        row = _enter(desk, book, row, step, at, actor, to, {})
     return row
 
 
 def _reopen(
     desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool
 ) -> Incident:
-    row = _record(desk, book, row.id, "reopened", at, actor, {"reason": reason, "holds": holds} | clocks.settled(book, row))
-    desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
     step = stages.on_reopen(book, row)
-    if step is not None:
+    data = {"reason": reason, "holds": holds} | clocks.settled(book, row)
+    if step is not None and step.name == row.stage:  # who had it has it still
+        due_at = stages.limit(book, row.service, step, row.stages[-1].owner, max(at, row.last_at))
+        data["begins"] = {"name": step.name, "owner": row.stages[-1].owner, "due_at": due_at} | stages.follows(step)
+    row = _record(desk, book, row.id, "reopened", at, actor, data)
+    desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
+    if step is not None and "begins" not in data:
         row = _enter(desk, book, row, step, at, actor, None, {})
     return row
 
 
 def _close(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
-    row = _record(desk, book, row.id, "closed", at, actor, {"verdict": clocks.verdict(book, row, at)})
+    stages.count_end(desk, row, at)
+    row = _record(desk, book, row.id, "closed", at, actor, clocks.verdict(book, row, at))
     clocks.settle(desk, book, row, exempt="exempt" in row.flags or "planned" in row.flags)
     return row
 
@@ -410,8 +481,16 @@ def _enter(
 ) -> Incident:  # fmt: skip
     """End the stage that runs and begin another."""
     stages.count_end(desk, row, at)
-    data = {"stage": step.name, "owner": to or stages.owner_of(book, row.service, step), "due_at": stages.limit(book, row, step, at)}
-    return _record(desk, book, row.id, "handed_over", at, actor, data | extra)
+    owner = to or stages.owner_of(book, row.service, step)
+    data: dict[str, Any] = {"stage": step.name, "owner": owner} | stages.follows(step)
+    if "planned" not in row.flags:
+        data["due_at"] = stages.limit(book, row.service, step, owner, max(at, row.last_at))
+    if step.collect is not None:
+        data["collect"] = step.collect
+    row = _record(desk, book, row.id, "handed_over", at, actor, data | extra)
+    if step.collect is not None:
+        satisfaction.ask(desk, book, row)
+    return row
 
 
 def _record(
@@ -436,6 +515,11 @@ def _only(row: Incident, states: frozenset[str], command: str) -> None:
 def _not_over(row: Incident, command: str) -> None:
     if row.state in ("closed", "cancelled"):
         raise _refusal(row, command)
+
+
+def _reviewed(row: Incident) -> None:
+    if "review_due" in row.flags:
+        raise Refused("a major incident is closed after its review: write a note that is the review", allowed(row))
 
 
 def _refusal(row: Incident, command: str) -> Refused:

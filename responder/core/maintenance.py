@@ -80,6 +80,16 @@ def posted_window(row: Posted, compile_regex: CompileRegex) -> Window:
     return Window(row.name, row.reason, frozenset(row.services), match, row.start, row.end, row.recurring)
 
 
+def windows_after(
+    configured: Iterable[Window], posted: Mapping[str, Window], name: str, window: Window | None
+) -> Iterator[Window]:
+    """Yield the windows that there are once the announced one of a name is another, or none."""
+    yield from configured
+    yield from (known for known in posted.values() if known.name != name)
+    if window is not None:
+        yield window
+
+
 def latest_end(windows: Iterable[Window], service: str, labels: Mapping[str, str], at: Instant) -> Instant | None:
     """Return until when one of the windows covers this, or none."""
     return max((end for window in windows if (end := window.covers(service, labels, at)) is not None), default=None)

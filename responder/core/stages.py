@@ -7,12 +7,14 @@ from msgspec import Struct
 
 from responder.core import facts, plan
 from responder.core.event import TIMER, Event
-from responder.core.signal import SECOND, Instant, Span
+from responder.core.signal import MINUTE, SECOND, Instant, Span
+from responder.core.sla import Which, reading
 
 if TYPE_CHECKING:
     from responder.core.book import Book
+    from responder.core.clocks import Terms
     from responder.core.desk import Desk
-    from responder.core.incident import Incident
+    from responder.core.incident import Incident, Stage
 
 Limit = Span | Literal["sla.response", "sla.resolution"] | None
 
@@ -29,30 +31,48 @@ class Step(Struct, frozen=True):
     """``verify`` and what comes after it: these run in ``resolved``."""
 
 
+LATE: Final = MINUTE
+"""What is found so long after its instant is marked late."""
 DEFAULT: Final = (
     Step("respond", "service.team", "sla.response"),
     Step("restore", "service.team", "sla.resolution"),
 )
 
 
-def first(book: "Book", service: str, priority: str, at: Instant) -> list[dict[str, Any]]:
+def first(book: "Book", service: str, at: Instant, *, planned: bool) -> list[dict[str, Any]]:
     """Return the first stage of a service's incident, as data of its ``opened`` event."""
     flow = book.flow(service)
     if not flow:
         return []
-    return [
-        {
-            "name": flow[0].name,
-            "owner": owner_of(book, service, flow[0]),
-            "started_at": at,
-            "due_at": _limit(book, service, priority, flow[0], at),
-        }
-    ]
+    owner = owner_of(book, service, flow[0])
+    limits = {} if planned else {"due_at": limit(book, service, flow[0], owner, at)}
+    return [{"name": flow[0].name, "owner": owner, "started_at": at} | limits | follows(flow[0])]
+
+
+def follows(step: Step) -> dict[str, Any]:
+    """Return what an event says of a step whose limit is that of a promised clock."""
+    return {"follows": step.within.removeprefix("sla.")} if isinstance(step.within, str) else {}
 
 
 def owner_of(book: "Book", service: str, step: Step) -> str:
     """Return the team that owns a step."""
     return book.service(service).team if step.owner == "service.team" else step.owner
+
+
+def current(book: "Book", row: "Incident") -> Step | None:
+    """Return the step whose stage the incident is in; none: the flow is another one now."""
+    return next((step for step in book.flow(row.service) if step.name == row.stage), None)
+
+
+def is_working(book: "Book", row: "Incident") -> bool:
+    """Say whether who accepts the stage works on the incident: to register it is no work on it."""
+    working = [step.name for step in book.flow(row.service) if not step.runs_resolved]
+    return len(working) < 2 or row.stage != working[0]
+
+
+def running(row: "Incident") -> "Stage | None":
+    """Return the stage that has not ended."""
+    return row.stages[-1] if row.stages and row.stages[-1].ended_at is None else None
 
 
 def after(book: "Book", row: "Incident") -> Step | None:
@@ -79,10 +99,8 @@ def on_resolve(book: "Book", row: "Incident") -> Step | None:
 def on_reopen(book: "Book", row: "Incident") -> Step | None:
     """Return the working step that a reopened incident goes back to."""
     working = [step for step in book.flow(row.service) if not step.runs_resolved]
-    if not working or any(step.name == row.stage for step in working):
-        return None
     ran = {stage.name for stage in row.stages}
-    return next((step for step in reversed(working) if step.name in ran), working[0])
+    return next((step for step in reversed(working) if step.name in ran), working[0] if working else None)
 
 
 def waits_for_people(book: "Book", row: "Incident") -> bool:
@@ -90,49 +108,53 @@ def waits_for_people(book: "Book", row: "Incident") -> bool:
     return any(step.name == row.stage and step.runs_resolved for step in book.flow(row.service))
 
 
-def limit(book: "Book", row: "Incident", step: Step, at: Instant) -> Instant | None:
-    """Return when a step that begins at *at* is overdue, on its owner's calendar."""
-    return _limit(book, row.service, row.priority, step, at, row)
-
-
-def _limit(
-    book: "Book", service: str, priority: str, step: Step, at: Instant, row: "Incident | None" = None
-) -> Instant | None:
-    terms = book.terms(service)
-    within = step.within
-    if within is None:
+def limit(book: "Book", service: str, step: Step, owner: str, at: Instant) -> Instant | None:
+    """Return when a step of its own length that begins at *at* is overdue, on its owner's calendar."""
+    if step.within is None or isinstance(step.within, str):
         return None
-    if isinstance(within, str):
-        response, resolution = terms.sla.targets.get(priority, (None, None))
-        target = response if within == "sla.response" else resolution
-        start = row.opened_at if row is not None else at
-        return terms.calendar.advance(start, target) if target is not None else None
-    return book.calendar_of(owner_of(book, service, step), service).advance(at, within)
+    return book.calendar_of(owner, service).advance(at, step.within)
+
+
+def due_at(terms: "Terms", row: "Incident") -> Instant | None:
+    """Return when the running stage is overdue, or none.
+
+    A stage that follows a clock is due when that clock is: pauses, another priority and
+    another SLA move it, and a target that does not exist is no limit.
+    """
+    stage = running(row)
+    if stage is None or not stage.follows:
+        return stage.due_at if stage is not None else None
+    responded_at = row.clock.responded_at
+    if stage.follows == "response" and responded_at is not None and responded_at <= stage.started_at != row.opened_at:
+        return None  # the response is not asked again
+    which: Which = "response" if stage.follows == "response" else "resolution"
+    shown = reading(row.clock, which, terms.sla, terms.calendar, row.last_at)
+    return max(shown.due_at, stage.started_at) if shown.due_at is not None else None
 
 
 def due(book: "Book", row: "Incident") -> list[tuple[Instant, Callable[..., "Incident"]]]:
-    """Return when the running stage is overdue, if that is ahead."""
-    if not row.stages:
+    """Return when the running stage is overdue, if that has not been told."""
+    stage = running(row)
+    if stage is None or stage.overdue_at is not None:
         return []
-    stage = row.stages[-1]
-    if stage.ended_at is not None or stage.overdue_at is not None or stage.due_at is None:
-        return []
-    if row.resolved_at is not None and not waits_for_people(book, row):
-        return []
-    return [(stage.due_at + 1, _overdue)]
+    if stage.follows and any(before.overdue_at is not None and before.name == stage.name for before in row.stages):
+        return []  # the same clock, missed before it was reopened
+    at = due_at(book.terms(row.service), row)
+    return [(at + 1, _overdue)] if at is not None else []
 
 
 def _overdue(desk: "Desk", book: "Book", row: "Incident", at: Instant, now: Instant) -> "Incident":
     stage = row.stages[-1]
-    assert stage.due_at is not None
     desk.count("incident_stages_overdue_total", (*facts.of(book, row, "service"), ("stage", stage.name)))
-    data = {"stage": stage.name, "owner": stage.owner}
-    return plan.record(desk, book, row, Event(stage.due_at, "stage_overdue", "incident", row.id, TIMER, data))
+    data: dict[str, Any] = {"stage": stage.name, "owner": stage.owner}
+    if now - at > LATE:
+        data["late"] = True
+    return plan.record(desk, book, row, Event(at - 1, "stage_overdue", "incident", row.id, TIMER, data))
 
 
 def count_end(desk: "Desk", row: "Incident", at: Instant) -> None:
     """Note how long the running stage took, in real time."""
-    if row.stages and row.stages[-1].ended_at is None:
-        stage = row.stages[-1]
+    stage = running(row)
+    if stage is not None:
         facts.observe(desk, "incident_stage_seconds", (("stage", stage.name),), (at - stage.started_at) / SECOND)
 

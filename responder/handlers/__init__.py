@@ -15,7 +15,6 @@ from responder.resident import Resident
 HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] = {
     signals.Pushed: signals.pushed,
     signals.AlertsPolled: signals.alerts_polled,
-    signals.MetricPolled: signals.metric_polled,
     signals.PollFailed: signals.poll_failed,
     commands.Command: commands.command,
     commands.OpenByHand: commands.open_by_hand,
@@ -24,7 +23,11 @@ HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] 
     commands.SetSilence: commands.silence,
     commands.ExpireSilence: commands.end_silence,
     commands.RecordChange: commands.record_change,
+    commands.Announce: commands.announce,
+    commands.EndMaintenance: commands.end_maintenance,
+    commands.Rate: commands.rate,
     commands.Loaded: commands.loaded,
+    upkeep.Offer: upkeep.offer,
     upkeep.Settle: upkeep.settle,
     deliveries.Delivered: deliveries.delivered,
     deliveries.Failed: deliveries.failed,
@@ -37,6 +40,9 @@ def handle(
     """Decide one item; *careful*: each part of it on a desk of its own."""
     if isinstance(item, ticks.Tick):
         ticks.tick(item, desk, book, now, resident, away)
+        return None
+    if isinstance(item, signals.MetricPolled):
+        signals.metric_polled(item, desk, book, now, away)
         return None
     if isinstance(item, deliveries.Claim):
         return deliveries.claim(item, desk, book, now, resident)

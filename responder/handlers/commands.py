@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from responder.core import availability, engine, lifecycle, problem_commands
+from responder.core import availability, engine, lifecycle, problem_commands, satisfaction
 from responder.core.book import Book
 from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
+from responder.core.maintenance import Posted, Window, windows_after
 from responder.core.rule import Rule
 from responder.core.signal import Instant
 from responder.core.silence import Silence, SilenceNotFound, expire, set_silence
@@ -102,6 +104,35 @@ class RecordChange(Struct, frozen=True):
     weight: int = 0
 
 
+class Announce(Struct, frozen=True):
+    """A maintenance window is announced, or the one of that name is changed."""
+
+    posted: Posted
+    window: Window
+    actor: Actor
+    urgent: bool = True
+    weight: int = 0
+
+
+class EndMaintenance(Struct, frozen=True):
+    """A window that was announced is taken back, or ends early."""
+
+    name: str
+    actor: Actor
+    urgent: bool = True
+    weight: int = 0
+
+
+class Rate(Struct, frozen=True):
+    """A customer answers."""
+
+    token_hash: str
+    score: int
+    comment: str
+    urgent: bool = True
+    weight: int = 0
+
+
 class Loaded(Struct, frozen=True):
     """A configuration is in force from now on."""
 
@@ -111,6 +142,12 @@ class Loaded(Struct, frozen=True):
     expecting: tuple[Rule, ...] = ()
     urgent: bool = True
     weight: int = 0
+
+
+class Spent(Exception):
+    """The customer has answered already, or waited too long."""
+
+    expected = True
 
 
 def command(item: Command, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:
@@ -187,6 +224,61 @@ def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, care
     return change
 
 
+def announce(item: Announce, desk: Desk, book: Book, now: Instant, careful: bool) -> Posted:
+    """Announce maintenance; planned incidents follow it, and what has passed stays as it was.
+
+    Raises:
+        lifecycle.Refused: The configuration has a window of that name.
+    """
+    row = item.posted
+    if any(window.name == row.name for window in book.windows):
+        raise lifecycle.Refused(f"the configuration has a window {row.name!r}: give this one another name")
+    _put_window(desk, book, row, item.window, now, item.actor)
+    data = {"name": row.name, "reason": row.reason, "from": row.start, "until": row.end or None}
+    desk.events.append(Event(now, "created", "maintenance", 0, item.actor, data))
+    return row
+
+
+def end_maintenance(item: EndMaintenance, desk: Desk, book: Book, now: Instant, careful: bool) -> Posted:
+    """End a window now; one that has ended already stays as it is.
+
+    Raises:
+        NotFound: No window of that name was announced.
+    """
+    row = desk.maintenance.get(item.name)
+    if row is None:
+        raise NotFound(f"no maintenance {item.name!r} was announced, or it was ended")
+    row = msgspec.structs.replace(row, ended_at=now)
+    _put_window(desk, book, row, None, now, item.actor)
+    desk.events.append(Event(now, "expired", "maintenance", 0, item.actor, {"name": row.name}))
+    return row
+
+
+def _put_window(desk: Desk, book: Book, row: Posted, window: Window | None, now: Instant, actor: Actor) -> None:
+    availability.settle(desk, book, now)
+    desk.maintenance.put(row.name, row)
+    lifecycle.replan(desk, book, windows_after(book.windows, book.posted, row.name, window), now, actor)
+
+
+def rate(item: Rate, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:
+    """Keep a customer's score, once.
+
+    Raises:
+        NotFound: Nobody was given such a token, or its incident is gone.
+        Spent: It was used, or is too old.
+    """
+    asked = desk.asked_of(item.token_hash)
+    row = desk.incident(asked.incident) if asked is not None else None
+    if asked is None or row is None:
+        raise NotFound("nobody was asked by this link")
+    if asked.rated_at is not None:
+        raise Spent("used")
+    if asked.expires_at <= now:
+        raise Spent("expired")
+    desk.asked[asked.token_hash] = msgspec.structs.replace(asked, rated_at=now)
+    return lifecycle.rated(desk, book, row, item.score, item.comment, now, satisfaction.CUSTOMER)
+
+
 def loaded(item: Loaded, desk: Desk, book: Book, now: Instant, careful: bool) -> bool:
     """Put a configuration in force: end what has no rule any more, start clocks that run from load.
 
@@ -198,4 +290,6 @@ def loaded(item: Loaded, desk: Desk, book: Book, now: Instant, careful: bool) ->
     for rule_ in item.expecting:
         for key in getattr(rule_.when, "expect", ()):
             engine.expect(desk, book, rule_, key, now)
-    return availability.configure(desk, book, now)
+    changed = availability.configure(desk, book, now)
+    lifecycle.replan(desk, book, (*book.windows, *book.posted.values()), now, Actor("source", "config"))
+    return changed

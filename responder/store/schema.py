@@ -34,6 +34,7 @@ leader = Table(
     Column("alive_at", BigInteger, nullable=False),
     Column("head_seq", BigInteger, nullable=False),
     Column("head_hash", LargeBinary, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
     Column("next_alert", BigInteger, nullable=False),
     Column("next_incident", BigInteger, nullable=False),
     Column("next_problem", BigInteger, nullable=False),

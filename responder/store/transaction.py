@@ -1,6 +1,7 @@
 """The SQL of the one transaction: everything that a batch decided, or nothing of it."""
 
 import itertools
+import secrets
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -47,6 +48,8 @@ class Writer:
         self.epoch = 0
         self.head_seq = 0
         self.head_hash = chain.GENESIS
+        self.secret = secrets.token_bytes(32)
+        """Of this store, from its first start on."""
         self._since_checkpoint = 0
 
     def connection(self) -> Connection:
@@ -64,12 +67,13 @@ class Writer:
                 connection.execute(
                     schema.leader.insert().values(
                         id=1, epoch=1, owner=self._owner, alive_at=now, head_seq=0, head_hash=chain.GENESIS,
-                        next_alert=1, next_incident=1, next_problem=1, next_outbox=1, next_change=1,
+                        secret=self.secret, next_alert=1, next_incident=1, next_problem=1, next_outbox=1, next_change=1,
                     )
                 )  # fmt: skip
                 self.epoch = 1
             else:
                 self.epoch, self.head_seq, self.head_hash = row.epoch + 1, row.head_seq, bytes(row.head_hash)
+                self.secret = bytes(row.secret)
                 connection.execute(schema.leader.update().values(epoch=self.epoch, owner=self._owner))
 
     def heartbeat(self, now: Instant) -> None:

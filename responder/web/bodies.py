@@ -140,6 +140,8 @@ class Cancel(Form):
 
 class Note(Form):
     text: Annotated[str, StringConstraints(pattern=r"\S", max_length=10_000)]
+    review: StrictBool = False
+    """It is the review that a major incident waits for."""
 
 
 _RATED: Final[dict[str, Any]] = {

@@ -37,9 +37,9 @@ from responder.web.shapes import (
 BRIEFS: Final = 100
 """Open incidents that a service shows, the gravest first; the list of incidents has them all."""
 _INSTANTS: Final = frozenset(
-    {"until", "from", "due_at", "started_at", "recovered_at", "planned_until", "accepted_at", "ended_at", "overdue_at"}
+    {"until", "from", "due_at", "news_at", "next_from", "started_at", "recovered_at", "planned_until", "accepted_at", "ended_at", "overdue_at"}
 )
-_SPANS: Final = frozenset({"every", "reopen_within", "max_age"})
+_SPANS: Final = frozenset({"every", "update_every", "reopen_within", "max_age"})
 _SUBJECTS: Final = frozenset({"into", "from"})
 """Another incident of an incident, another problem of a problem."""
 _INCIDENTS: Final = frozenset({"previous", "incident"})
@@ -145,6 +145,8 @@ def _data(of: Event) -> dict[str, Any]:
 
 
 def _value(subject: str, name: str, value: Any) -> Any:
+    if name == "begins":
+        return {key: _value(subject, key, one) for key, one in value.items()}
     if name == "stages":
         return [{key: _value(subject, key, one) for key, one in stage.items()} for stage in value]
     if not isinstance(value, int) or isinstance(value, bool):
@@ -160,7 +162,7 @@ def _value(subject: str, name: str, value: Any) -> Any:
 
 def _rule(book: Book, rule: Rule, unresolved: int) -> RuleShape:
     tally, form = book.tally, rule.incident
-    error = tally.last_error.get(rule.id)
+    error = tally.last_error.get(rule.id) or tally.unfilled.get(rule.id)
     return {
         "id": rule.id,
         "kind": rule.kind,

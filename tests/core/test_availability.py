@@ -110,7 +110,10 @@ def test_what_passed_under_a_configuration_stays_as_it_was_under_another() -> No
     shop = Shop()
     shop.open()
     shop.until(HOUR)
-    shop.reload(HOUSE + '\nmaintenance: [{name: w, services: [shop], from: "2026-01-05T00:00:00Z", to: "2026-01-05T02:00:00Z", reason: r}]')
+    shop.reload(
+        HOUSE
+        + '\nmaintenance: [{name: w, services: [shop], from: "2026-01-05T00:00:00Z", to: "2026-01-05T02:00:00Z", reason: r}]'
+    )
     assert (down(shop), agreed(shop)) == (3600, 3600)
     shop.until(2 * HOUR)
     assert (down(shop), down(shop, kind="planned"), agreed(shop)) == (3600, 3600, 3600)

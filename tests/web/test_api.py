@@ -227,6 +227,7 @@ def test_an_incident_goes_its_way_by_commands(api: Client, house: House) -> None
         ("resolve", {"cause": "cable"}, "resolved"),
         ("reopen", {"reason": "not yet"}, "in_progress"),
         ("resolve", None, "resolved"),
+        ("note", {"text": "what happened, and what we change", "review": True}, "resolved"),
         ("close", None, "closed"),
     ]
     for name, body, state in way:
