@@ -42,10 +42,13 @@ def services(**depends_on: str) -> str:
 class Shop:
     """Fires alerts and says which problems came of it."""
 
-    def __init__(self, text: str, file: Path | None = None, start: Instant = START) -> None:
-        loaded = load(RULES + text)
+    def __init__(self, text: str, file: Path | None = None, start: Instant = START, told: bool = False) -> None:
+        rules = RULES.replace("lead: ann", "lead: ann, channels: [chat]") if told else RULES
+        loaded = load(rules + text)
         assert loaded.settings is not None, loaded.errors
-        self.rehearsal = Rehearsal(book_of(loaded.settings), start, file=file)
+        self.rehearsal = Rehearsal(
+            book_of(loaded.settings), start, file=file, deliver=(lambda _: None) if told else None
+        )
 
     def fire(self, after: int, alertname: str, firing: bool = True, **labels: str) -> None:
         """Send an alert *after* microseconds from now."""
@@ -273,6 +276,66 @@ def test_what_goes_on_is_not_forgotten() -> None:
     shop.fire(0, "DiskFull", service="db")
     shop.fire(0, "DiskFull", service="api")
     assert len(shop.rehearsal.resident.board.rows.clues) == 4
+
+
+# Messages wait for a root.
+
+HELD = (
+    services(web="api", api="db", db="")
+    + """
+problems: [{id: cause, depends: {within: 10m, hold_notifications: 2m}, owner: ops}]
+channels: {chat: {kind: webhook, url: "http://127.0.0.1:1/", bundle: 30s}}
+"""
+)
+
+
+def told(shop: Shop) -> list[tuple[int, list[str]]]:
+    """Return what has left: seconds after the start, and what each message speaks of."""
+    sent = shop.rehearsal.reader.sent_messages(100)
+    return sorted(((m.claimed_at or 0) - START, [str(part.incident) for part in m.parts]) for m in sent)
+
+
+def holding() -> Shop:
+    return Shop(HELD, told=True)
+
+
+def test_messages_of_symptoms_wait_for_a_root_and_leave_in_its_wake() -> None:
+    shop = holding()
+    shop.fire(0, "RequestErrors", service="web", severity="error")
+    shop.fire(20 * SECOND, "RequestErrors", service="api", severity="error")
+    shop.wait(30 * SECOND)
+    assert told(shop) == []
+    assert {row.clock.response is not None for row in shop.rehearsal.resident.incidents.values()} == {True}
+    shop.fire(0, "DiskFull", service="db", severity="error")
+    assert told(shop) == [(50 * SECOND, ["3"])]
+    shop.wait(10 * MINUTE)
+    assert told(shop)[1:] == [(120 * SECOND, ["1"]), (150 * SECOND, ["2"])]
+
+
+def test_no_root_comes_and_the_symptom_is_told_after_all() -> None:
+    shop = holding()
+    shop.fire(0, "RequestErrors", service="web", severity="error")
+    shop.wait(10 * MINUTE)
+    assert told(shop) == [(120 * SECOND, ["1"])]
+
+
+def test_a_symptom_that_is_over_before_it_was_told_is_not_told() -> None:
+    shop = holding()
+    shop.blink(0, "RequestErrors", service="web", severity="error")
+    shop.wait(10 * MINUTE)
+    assert told(shop) == []
+
+
+def test_a_p1_never_waits_nor_what_becomes_one() -> None:
+    shop = holding()
+    shop.fire(0, "RequestErrors", service="web", severity="critical")
+    assert told(shop) == [(0, ["1"])]
+    where = {"service": "api", "cluster": "eu", "instance": "api-1"}
+    shop.fire(60 * SECOND, "RequestErrors", **where, severity="error")
+    shop.fire(10 * SECOND, "RequestErrors", **where, severity="critical")
+    assert told(shop)[1:] == [(70 * SECOND, ["2"])]
+    shop.wait(10 * MINUTE)
+    assert len(told(shop)) == 2
 
 
 # A small system of its own, with noise and beside another one.

@@ -120,6 +120,8 @@ class Book:
         self.channels = {channel.name: channel for channel in channels}
         self.external_url = external_url
         self.specs = tuple(_spec(entry) for entry in problems)
+        self.holds = any(isinstance(spec.how, Depends) and spec.how.hold_notifications for spec in self.specs)
+        """Messages of symptoms may wait for a root."""
         self.weights = Weights()
         self.topology = _topology(topology or TopologySpec(), self.services)
         self.tally = tally or Tally()

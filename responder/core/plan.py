@@ -78,7 +78,8 @@ def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incide
         case "stage_overdue":
             _tell(desk, _lead_hears(book, row, data["owner"]), _part("overdue", row, event))
         case "priority_changed" if before is not None and not over(row):
-            known = {*_team_hears(book, before, "opened"), *row.told}
+            waits = book.holds and row.priority == "P1"  # for a root: a P1 never does
+            known = {*row.told, *(() if waits else _team_hears(book, before, "opened"))}
             channels = [name for name in _team_hears(book, row, "opened") if name not in known]
             _tell(desk, channels, _part("opened", row, event))
         case "resolved" | "cancelled" if before is not None and not over(before):

@@ -76,6 +76,26 @@ def after_opening(desk: Desk, book: Book, joining: Joining, incident: Incident) 
     """Consider the onset that opened an incident."""
     for one in _consider(desk, book, joining, incident, opens=True, next_incident=0):
         _carry_out(desk, book, one, joining.at)
+    if book.holds:
+        _hold(desk, book, joining, incident)
+
+
+def _hold(desk: Desk, book: Book, joining: Joining, incident: Incident) -> None:
+    """Let the first messages of a symptom wait, so that a root that follows is told before it; clocks run on."""
+    nodes = fact(joining.labels, service_of(incident), book.topology).nodes
+    waits = (problem.hold_until(spec, incident.priority, nodes, book.topology, joining.at) for spec in book.specs)
+    until = max((wait for wait in waits if wait is not None), default=None)
+    id = desk.head.next_outbox - 1
+    while until is not None and (message := desk.outbox.changed.get(id)) is not None:
+        if message.part.incident != incident.id:
+            break
+        desk.outbox.put(id, msgspec.structs.replace(message, not_before=until))
+        id -= 1
+
+
+def service_of(incident: Incident) -> str:
+    """Return the service of an incident; empty when nothing said one, because what is absent joins nothing."""
+    return "" if incident.service == UNKNOWN else incident.service
 
 
 def recognise(desk: Desk, incident: Incident, labels: Labels, at: Instant) -> Incident:
@@ -118,7 +138,7 @@ def _consider(
     desk: Desk, book: Book, joining: Joining, incident: Incident, *, opens: bool, next_incident: int
 ) -> tuple[Any, ...]:
     topology, labels = book.topology, joining.labels
-    service = "" if incident.service == UNKNOWN else incident.service  # what is absent joins nothing
+    service = service_of(incident)
     edges = topology.shown_by(labels, joining.at)
     if edges:
         topology.remember(edges)
