@@ -130,6 +130,20 @@ def test_a_restart_of_five_minutes_neither_resolves_nor_reopens_anything(process
     process.stop()
 
 
+def test_a_query_that_gives_nothing_soon_after_a_start_closes_nothing_yet(process: Process) -> None:
+    query = next(iter(process.book.queries))
+    process.take(MetricPolled("prom", query, process.now, [Sample({}, 5.0)]))
+    process.restart(away=5 * MINUTE)
+    for seconds in (0, 30, 270):
+        process.until(5 * MINUTE + seconds * SECOND)
+        process.take(MetricPolled("prom", query, process.now, []))
+        assert process.states() == {"slow": "open"}
+    process.until(5 * MINUTE + GRACE)
+    process.take(MetricPolled("prom", query, process.now, []))
+    assert process.states() == {"slow": "resolved"}
+    process.stop()
+
+
 def test_a_sender_that_stays_silent_after_the_grace_has_expired(process: Process) -> None:
     process.push("fires", ends=4 * MINUTE)
     process.push("Watchdog", ends=4 * MINUTE)

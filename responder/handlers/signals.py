@@ -7,10 +7,12 @@ import msgspec
 from msgspec import Struct
 
 from responder.core import engine, lifecycle
+from responder.core.alert import Alert
 from responder.core.book import Book, QueryKey
 from responder.core.desk import Desk, SourceState
 from responder.core.event import Actor
 from responder.core.signal import MINUTE, Instant, Sample, Signal
+from responder.handlers.ticks import Away
 
 log = logging.getLogger(__name__)
 LAPSE = 5 * MINUTE
@@ -95,17 +97,29 @@ def alerts_polled(item: AlertsPolled, desk: Desk, book: Book, now: Instant, care
         alert = desk.alerts.get(fp)
         if fp in seen or alert is None or alert.ended or not alert.polled or alert.source != item.source:
             continue
-        ends_at = alert.ends_at if alert.ends_at is not None else now + LAPSE
-        engine.store(desk, msgspec.structs.replace(alert, polled=False, ends_at=max(ends_at, now)))
+        let_go(desk, book, alert, now)
     _answered(item.source, desk, book, item.at)
 
 
-def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
-    """Judge every rule that asks this query, at the instant it was asked for."""
+def let_go(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
+    """Have a polled alert lapse that is not polled any more: at its end, else when its rules say, else soon."""
+    ends_at = alert.ends_at
+    if ends_at is None or alert.timeout:
+        expire = engine.expiry(book, alert)
+        ends_at = alert.updated_at + expire if expire else now + LAPSE
+    engine.store(desk, msgspec.structs.replace(alert, polled=False, ends_at=max(ends_at, now)))
+
+
+def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, away: Away) -> None:
+    """Judge every rule that asks this query, at the instant it was asked for.
+
+    Soon after a start, no data of what was last seen before it is no news yet.
+    """
+    heard_since = away.started_at if now < away.quiet_until else 0
     for rule in book.queries.get(item.query, ()):
         own = Desk(desk)
         try:
-            engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source, now)
+            engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source, now, heard_since)
         except Exception as error:
             log.exception("a rule could not be evaluated", extra={"rule": rule.id})
             book.failed(rule.id, repr(error))

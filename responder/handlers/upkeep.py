@@ -10,6 +10,7 @@ from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.signal import Instant
 from responder.core.silence import forgotten
+from responder.handlers import signals
 from responder.handlers.commands import Loaded
 from responder.resident import Resident
 from responder.store import upkeep
@@ -84,12 +85,16 @@ class Offer(Struct, frozen=True):
         return len(self.fingerprints)
 
 
-def offer(item: Offer, desk: Desk, book: Book, now: Instant) -> None:
+def offer(item: Offer, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
     """Join each alert to the keys that a new rule gives it."""
     for fp in item.fingerprints:
         alert = desk.alerts.get(fp)
-        if alert is not None and not alert.ended:
-            engine.offer(desk, book, alert, now)
+        if alert is None or alert.ended:
+            continue
+        if alert.polled and alert.source not in book.polled:  # nobody asks that source any more
+            signals.let_go(desk, book, alert, now)
+            alert = desk.alerts.get(fp) or alert
+        engine.offer(desk, book, alert, now)
 
 
 def settle(item: Settle, desk: Desk, book: Book, now: Instant, careful: bool) -> None:

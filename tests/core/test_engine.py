@@ -312,3 +312,24 @@ def check(story: Story) -> None:
         assert row.holds or not firing or row.rule is None
         instants = [row.opened_at, row.resolved_at or row.opened_at, row.closed_at or row.last_at]
         assert instants == sorted(instants) and row.started_at <= row.opened_at
+
+
+def test_a_text_that_cannot_be_filled_is_shown_on_its_rule_until_one_can() -> None:
+    story = Story(METRIC.replace("title: t", 'title: "{{ key.region }}: {{ 10 / (value - 20) }}"'))
+    tally = story.stage.book.tally
+    for minute, value in enumerate((20.0, 20.0, 20.0)):
+        story.until(minute * MINUTE)
+        story.sample(({"region": "eu"}, value), last_at=None if not minute else (minute - 1) * MINUTE)
+    assert [row.title for row in story.incidents()] == ["slow: region=eu"]
+    assert (tally.failures["slow"], [*tally.unfilled]) == (1, ["slow"])
+    for minute, value in ((4, 30.0), (5, 30.0)):
+        story.until(minute * MINUTE)
+        story.sample(({"region": "us"}, value), ({"region": "eu"}, 20.0), last_at=(minute - 1) * MINUTE)
+    assert ([row.title for row in story.incidents()][1:], tally.unfilled) == (["us: 1"], {})
+
+
+def test_a_worse_alert_is_rated_by_the_same_templates() -> None:
+    story = Story(EACH.replace("[alertname]", "[tier]").replace('}}"}', '}}", impact: "{{ key.tier }}", urgency: low}'))
+    for name in ("A", "B"):
+        story.fire(name, tier="low", severity="critical")
+    assert (story.states(), story.incident().priority) == (["open"], "P5")
