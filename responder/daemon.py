@@ -97,8 +97,9 @@ class Daemon:
         self.writer.lead(self.started_at)
         self.book.secret = self.writer.secret
         self.intake = Intake(
-            self.resident, self.writer, self.decide, self.clock, committed=self._committed, due_of=self.due_of
-        )
+            self.resident, self.writer, self.decide, self.clock, committed=self._committed, due_of=self.due_of,
+            fenced=self._stop.set,
+        )  # fmt: skip
         self.dispatcher = Dispatcher(self.resident.lanes, self.submit, self.clock)
 
     def due_of(self, row: Incident) -> Instant | None:

@@ -72,6 +72,7 @@ class Intake:
         committed: Callable[[Desk, Sequence[Event]], None],
         due_of: Callable[[Any], Instant | None],
         limit: int = 100_000,
+        fenced: Callable[[], None] | None = None,
     ) -> None:
         self._resident, self._writer, self._decide, self._clock = resident, writer, decide, clock
         self._committed, self._due_of, self._limit = committed, due_of, limit
@@ -85,6 +86,7 @@ class Intake:
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._fenced = fenced
         self.failure: str | None = None
         """Why the last commit failed; none when it went well."""
 
@@ -158,6 +160,8 @@ class Intake:
             except Fenced as error:
                 log.critical("another daemon decides now; this one stops", extra={"reason": str(error)})
                 self.failure = str(error)
+                if self._fenced is not None and self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._fenced)
                 self._answer([(w, None, Unavailable(str(error))) for w in batch])
             except Exception as error:  # the last resort: without this thread nothing would be answered any more
                 log.exception("a batch failed")

@@ -19,7 +19,7 @@ from responder.handlers import handle, ticks
 from responder.handlers.commands import Command
 from responder.handlers.signals import Pushed
 from responder.intake import Intake, Unavailable
-from responder.store.transaction import DataRefused, Outcome
+from responder.store.transaction import DataRefused, Outcome, Writer
 from tests.store.conftest import START, House, Place, alert
 
 ANN = Actor("person", "ann")
@@ -34,6 +34,7 @@ class Queue:
         self.at = START
         self.commits = 0
         self.full = False
+        self.overtaken = threading.Event()
         self.go = threading.Event()
         self.go.set()
         commit = self.house.writer.commit
@@ -47,7 +48,7 @@ class Queue:
         event.listen(self.house.engine, "connect", self._limit)
         self.intake = Intake(
             self.house.resident, self.house.writer, self._decide, self, committed=lambda desk, events: None,
-            due_of=self.house.due_of, limit=LIMIT,
+            due_of=self.house.due_of, limit=LIMIT, fenced=self.overtaken.set,
         )  # fmt: skip
 
     def now(self) -> Instant:
@@ -314,3 +315,15 @@ def test_sixteen_first_alerts_at_once_open_one_incident(queue: Queue) -> None:
     assert queue.run(work) == [["accepted"]] * 16
     assert queue.instances() == ["a"]
     assert queue.house.resident.incidents[1].alerts_count == 16
+
+
+def test_a_daemon_that_was_overtaken_stores_nothing_more_and_is_told_to_end(queue: Queue) -> None:
+    async def work() -> list[Any]:
+        Writer(queue.house.engine, "another").lead(START)
+        answers = await all_of([queue.intake.submit(pushed("late"))])
+        await asyncio.sleep(0)
+        return answers
+
+    [answer] = queue.run(work)
+    assert isinstance(answer, Unavailable) and "another daemon" in str(answer)
+    assert queue.overtaken.is_set() and queue.instances() == []
