@@ -1,6 +1,9 @@
 """Services, teams, flows, problems, maintenance and topology: checked models -> plain data."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -222,6 +225,7 @@ class _Edge(Struct, frozen=True, forbid_unknown_fields=True):
 def compile_topology(draft: Draft, files: list[Path]) -> TopologySpec:
     """Return the edges of all files and of the files they name; those are added to *files*."""
     edges: list[tuple[str, str]] = []
+    places: dict[str, Place] = {}
     learned: list[tuple[str, str]] = []
     scope: list[str] = []
     for entry in draft.many("topology"):
@@ -229,13 +233,34 @@ def compile_topology(draft: Draft, files: list[Path]) -> TopologySpec:
         if form is None:
             continue
         edges += _pairs(form.edges)
+        for i, edge in enumerate(form.edges):
+            for end, name in (("from", edge.from_), ("to", edge.to)):
+                places.setdefault(name, entry.place.at("edges", i, end))
         learned += _pairs(form.from_labels)
         scope += form.scope
         if form.file is not None:
             path = Path(entry.place.document.folder, form.file)
             files.append(path)
             edges += _edges(path, entry.place.at("file"), draft.report)
+    _lint_nodes(draft, edges, places)
     return TopologySpec(tuple(dict.fromkeys(edges)), tuple(dict.fromkeys(learned)), tuple(dict.fromkeys(scope)))
+
+
+def _lint_nodes(draft: Draft, edges: list[tuple[str, str]], places: Mapping[str, Place]) -> None:
+    """Warn of a service that is misspelt: an edge may name anything, but a name that stands once is like no other."""
+    services = draft.names("services")
+    counts = Counter(name for edge in edges for name in edge)
+    for name, place in places.items():
+        if name in services or counts[name] > 1:
+            continue
+        meant = get_close_matches(name, services, n=1, cutoff=0.8)
+        if meant and not re.fullmatch(rf"{re.escape(meant[0])}[-_.:@/0-9].*", name) and _stem(meant[0]) != _stem(name):
+            hint = f'did you mean "{meant[0]}"? A host or an instance of this name would be fine'
+            draft.report.warn(place.mark(), f'there is no service "{name}"', hint)
+
+
+def _stem(name: str) -> str:
+    return name.rstrip("-_.0123456789")
 
 
 def _pairs(forms: list[EdgeForm]) -> list[tuple[str, str]]:

@@ -121,3 +121,22 @@ def test_the_labels_that_an_aggregation_keeps(query: str, kept: set[str] | None)
 )
 def test_a_query_that_compares_drops_series(query: str, drops: bool):
     assert promql.filters(query) is drops
+
+
+def test_a_misspelt_service_in_an_edge_is_told_and_hosts_and_instances_are_not():
+    text = """teams: {t: {lead: l}}
+slas: {s: {calendar: c, targets: {P1: {response: 1m, resolution: 1h}}}}
+calendars: {c: {timezone: UTC, hours: 24x7}}
+services: {order: {team: t, sla: s}, node-5: {team: t, sla: s}}
+topology:
+  edges:
+    - {from: oder, to: rack}
+    - {from: order, to: order-1}
+    - {from: order-1, to: node-6}
+    - {from: order, to: ordr2}
+    - {from: ordr2, to: rack}
+"""
+    assert warnings(text) == [
+        'responder.yml:7:14: there is no service "oder"\n'
+        '  hint: did you mean "order"? A host or an instance of this name would be fine'
+    ]
