@@ -75,6 +75,11 @@ def quoted(text: str) -> str:
     return f"'{text}'" if simple else json.dumps(text, ensure_ascii=False)
 
 
+def escaped(text: str) -> str:
+    """Return a template that prints the text as it is."""
+    return re.sub(r"\{[{%#]", lambda found: f"{{{{ {quoted(found[0])} }}}}", text)
+
+
 def labels_in(text: str) -> list[str]:
     """Return the labels that a template reads, in the order of their first use."""
     found = re.findall(r"(?:\$labels|\.Labels)\.([A-Za-z_]\w*)", text)
@@ -93,7 +98,7 @@ def _literal(text: str, printed: Sequence[str]) -> str:
         raise Untranslatable("an action without its end")
     if printed and "| bytes }}" in printed[-1][-12:] and re.match(r"B\b", text):
         text = text[1:]  # humanize1024 prints 1.5Mi, bytes prints 1.5 MiB
-    return re.sub(r"\{[%#]", lambda found: "{{ " + quoted(found[0]) + " }}", text)
+    return escaped(text)
 
 
 def _action(code: str) -> str:
@@ -112,9 +117,7 @@ def _action(code: str) -> str:
         return "{% endif %}"
     if word in ("range", "with", "template", "define", "block", "else", "break", "continue"):
         raise Untranslatable(word)
-    return "".join(
-        _literal(part.text, ()) if not part.code else f"{{{{ {part.code} }}}}" for part in _Reader(code).read()
-    )
+    return "".join(escaped(part.text) if not part.code else f"{{{{ {part.code} }}}}" for part in _Reader(code).read())
 
 
 def _condition(code: str) -> str:

@@ -20,7 +20,7 @@ from responder.config.nodes import Document, decode, read
 from responder.config.promql import kept_labels
 from responder.core.instant import format_span, parse_span
 from responder.core.signal import DAY, Span
-from responder.gotemplate import Untranslatable, labels_in, quoted
+from responder.gotemplate import Untranslatable, escaped, labels_in, quoted
 from responder.gotemplate import translate as translate_template
 
 EVERY: Final = "1m"
@@ -278,7 +278,7 @@ class _Alert:
                 used.add(name)
                 yield f"    {field}: {_block(str(texts[name]), 6)}"
             elif field == "title":
-                yield f"    title: {scalar(_escaped(self._alert['alert']))}"
+                yield f"    title: {scalar(escaped(self._alert['alert']))}"
         for name in sorted(texts.keys() - used):
             if texts[name]:
                 self._remark(f'the annotation "{name}" has no place in an incident; left out', "annotations", name)
@@ -381,10 +381,6 @@ def _block(text: str, margin: int) -> str:
         return scalar(text)
     lines = "\n".join(line.rstrip() for line in text.splitlines())
     return "|-\n" + indent(lines, " " * margin)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"\{[%#{]", lambda found: f"{{{{ {quoted(found[0])} }}}}", text)
 
 
 def _shown(number: float) -> str:

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from responder import plugins
 from responder.config.settings import Settings
 from responder.core.book import Book, QueryKey
-from responder.core.instant import format_instant, parse_instant
+from responder.core.instant import EARLIEST, LATEST, format_instant, parse_instant
 from responder.core.signal import HOUR, SECOND, Instant, Sample
 from responder.handlers.signals import MetricPolled, Pushed
 from responder.house import book_of
@@ -122,7 +122,7 @@ def _lines(path: Path) -> Iterator[tuple[Instant, bytes]]:
                     continue
                 try:
                     line = _line(text)
-                    at = parse_instant(line.at) if isinstance(line.at, str) else round(line.at * SECOND)
+                    at = parse_instant(line.at) if isinstance(line.at, str) else _epoch(line.at)
                 except (msgspec.MsgspecError, ValueError, OverflowError) as error:
                     raise ReplayError(f"{path}:{number}: {error}") from None
                 yield at, bytes(line.alerts)
@@ -130,11 +130,18 @@ def _lines(path: Path) -> Iterator[tuple[Instant, bytes]]:
         raise ReplayError(f"{path}: {error.strerror}") from None
 
 
+def _epoch(seconds: float) -> Instant:
+    at = round(seconds * SECOND)
+    if not EARLIEST <= at <= LATEST:
+        raise ValueError(f"{seconds} is no instant in seconds since 1970")
+    return at
+
+
 def _run_out(rehearsal: Rehearsal, last: Instant) -> Instant:
-    """Let what is still armed come about, and return when the last of it did."""
+    """Let what is still armed come about, and return when the last of it did, or where that is cut off."""
     while (due := rehearsal.resident.next_due()) is not None and due <= last + LONGEST:
         rehearsal.advance(due)
-    return max(rehearsal.now, last)
+    return max(rehearsal.now, last) if due is None else last + LONGEST
 
 
 async def _history(
@@ -151,7 +158,9 @@ async def _history(
             at = -(-start // query.every) * query.every
             while at <= end:
                 until = min(end, at + (POINTS - 1) * query.every)
-                found += [(t, query, samples) for t, samples in await source.query_range(query.text, at, until, query.every)]
+                found += [
+                    (t, query, samples) for t, samples in await source.query_range(query.text, at, until, query.every)
+                ]
                 at += POINTS * query.every
     except (Transient, Permanent) as error:
         raise ReplayError(str(error)) from error
