@@ -12,13 +12,19 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 
 
-def tool(name: str, *arguments: str, cwd: Path, home: Path) -> str:
+def tool(name: str, *arguments: str, cwd: Path, home: Path, feed: str | None = None) -> str:
     """Run a tool of the machine's packages and return all it prints; skips when it is not there."""
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is not installed on this machine")
     done = subprocess.run(
-        [path, *arguments], cwd=cwd, env=os.environ | {"HOME": str(home)}, capture_output=True, text=True, timeout=60
+        [path, *arguments],
+        cwd=cwd,
+        env=os.environ | {"HOME": str(home)},
+        input=feed,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

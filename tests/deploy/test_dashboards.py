@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.adapters.conftest import end, fetch, free_port, real, wait_until
+from tests.deploy.kit import DEPLOY, tool
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
 VARIABLES = {
     "$__range": "2m", "$__rate_interval": "10s", "$__interval": "10s", "$service": "order|logistics-api|hotline", "$org": ".*", "$team": ".*",
@@ -62,8 +62,8 @@ def panels(file: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prometheus that scrapes the daemon of a demo; its URL."""
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A Prometheus that scrapes the daemon of a demo, and that daemon: their URLs."""
     folder = tmp_path_factory.mktemp("stack")
     ours, port = free_port(), free_port()
     shutil.copy(DEPLOY / "prometheus/responder-rules.yml", folder)
@@ -77,7 +77,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [sys.executable, "-m", "responder", "demo", "--listen", f"127.0.0.1:{ours}"], stdout=log, stderr=log
         )
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ours}"
     finally:
         end(demo)
         end(prometheus)
@@ -97,15 +97,16 @@ def value(found: list[dict[str, Any]]) -> float:
 
 
 @pytest.mark.real
-def test_every_expression_is_answered_idle_and_after_faults_without_nan(stack: str) -> None:
-    wait_until(lambda: value(ask(stack, "count(responder_service_info)")) == 3.0)
-    idle = {(file.stem, title, expr): ask(stack, expr) for file in DASHBOARDS for title, _, expr in panels(file)}
-    wait_until(lambda: value(ask(stack, "sum(responder_incidents_opened_total)")) >= 4, 60)
-    busy = {(file.stem, title, expr): ask(stack, expr) for file in DASHBOARDS for title, _, expr in panels(file)}
-    wait_until(lambda: value(ask(stack, 'sum(responder_sla_outcomes_total{outcome="breached"})')) >= 1, 60)
-    wait_until(lambda: value(ask(stack, "sum(responder_incidents_unresolved)")) == 0, 60)
+def test_every_expression_is_answered_idle_and_after_faults_without_nan(stack: tuple[str, str], tmp_path: Path) -> None:
+    prometheus, responder = stack
+    wait_until(lambda: value(ask(prometheus, "count(responder_service_info)")) == 3.0)
+    idle = {(file.stem, title, expr): ask(prometheus, expr) for file in DASHBOARDS for title, _, expr in panels(file)}
+    wait_until(lambda: value(ask(prometheus, "sum(responder_incidents_opened_total)")) >= 4, 60)
+    busy = {(file.stem, title, expr): ask(prometheus, expr) for file in DASHBOARDS for title, _, expr in panels(file)}
+    wait_until(lambda: value(ask(prometheus, 'sum(responder_sla_outcomes_total{outcome="breached"})')) >= 1, 60)
+    wait_until(lambda: value(ask(prometheus, "sum(responder_incidents_unresolved)")) == 0, 60)
     time.sleep(3)  # two more scrapes: increase() needs them
-    after = {(file.stem, title, expr): ask(stack, expr) for file in DASHBOARDS for title, _, expr in panels(file)}
+    after = {(file.stem, title, expr): ask(prometheus, expr) for file in DASHBOARDS for title, _, expr in panels(file)}
     for state, answers in (("idle", idle), ("busy", busy), ("after", after)):
         nan = [key for key, found in answers.items() for series in found if math.isnan(float(series["value"][1]))]
         assert not nan, f"{state}: NaN in {nan}"
@@ -115,8 +116,10 @@ def test_every_expression_is_answered_idle_and_after_faults_without_nan(stack: s
         if not found and f"{name}: {title}" not in MAY_BE_EMPTY and not any(metric in expr for metric in NOT_YET)
     ]
     assert not empty, "\n".join(": ".join(key) for key in empty)
-    recorded = ask(stack, '{__name__=~"responder:.+"}')
+    recorded = ask(prometheus, '{__name__=~"responder:.+"}')
     assert not [series for series in recorded if math.isnan(float(series["value"][1]))]
+    page = fetch(f"{responder}/metrics").decode()
+    assert tool("promtool", "check", "metrics", cwd=tmp_path, home=tmp_path, feed=page) == ""
 
 
 def test_the_committed_dashboards_are_those_that_the_code_makes() -> None:
