@@ -1,13 +1,15 @@
 """The container's health check: exit 0 when the daemon is ready. The slim image has no curl."""
 
+import http.client
 import os
 import sys
-import urllib.request
 
-URL = os.environ.get("RESPONDER_HEALTH_URL", "http://127.0.0.1:9920/-/ready")
+ADDRESS = os.environ.get("RESPONDER_HEALTH_ADDRESS", "127.0.0.1:9920")
 
 try:
-    with urllib.request.urlopen(URL, timeout=4) as answer:
-        sys.exit(0 if answer.status == 200 else 1)
-except OSError as error:
-    sys.exit(f"{URL}: {error}")
+    connection = http.client.HTTPConnection(ADDRESS, timeout=4)
+    connection.request("GET", "/-/ready")
+    status = connection.getresponse().status
+except (OSError, http.client.HTTPException) as error:
+    sys.exit(f"{ADDRESS}: {error}")
+sys.exit(0 if status == 200 else f"{ADDRESS} answered {status}")

