@@ -90,7 +90,7 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
         "description": what.description, "runbook": what.runbook, "source": what.source,
         "reopen_within": what.reopen_within, "max_age": what.max_age, "previous": previous, "flags": flags,
         "planned_until": planned_until, "holds": what.rule is not None, "taking": what.rule is not None,
-        "stages": stages.first(book, what.service, at, planned=planned_until is not None),
+        "stages": stages.first(book, what.service, what.priority, at, planned=planned_until is not None),
     }  # fmt: skip
     if what.major:
         data |= {"lead": book.lead(service.team), "update_every": MAJOR_EVERY, "news_at": at}
@@ -429,7 +429,7 @@ def _replan(desk: Desk, book: Book, row: Incident, until: Instant | None, at: In
     data: dict[str, Any] = {"flag": "planned", "on": False}
     step, stage = stages.current(book, row), stages.running(row)
     if step is not None and stage is not None:
-        data["due_at"] = stages.limit(book, row.service, step, stage.owner, max(at, row.last_at))
+        data["due_at"] = stages.limit(book, row.service, row.priority, step, stage.owner, max(at, row.last_at))
     return _record(desk, book, row.id, "flagged", at, actor, data)
 
 
@@ -459,7 +459,7 @@ def _reopen(
     step = stages.on_reopen(book, row)
     data = {"reason": reason, "holds": holds} | clocks.settled(book, row)
     if step is not None and step.name == row.stage:  # who had it has it still
-        due_at = stages.limit(book, row.service, step, row.stages[-1].owner, max(at, row.last_at))
+        due_at = stages.limit(book, row.service, row.priority, step, row.stages[-1].owner, max(at, row.last_at), row.clock)
         data["begins"] = {"name": step.name, "owner": row.stages[-1].owner, "due_at": due_at} | stages.follows(step)
     row = _record(desk, book, row.id, "reopened", at, actor, data)
     desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
@@ -484,7 +484,7 @@ def _enter(
     owner = to or stages.owner_of(book, row.service, step)
     data: dict[str, Any] = {"stage": step.name, "owner": owner} | stages.follows(step)
     if "planned" not in row.flags:
-        data["due_at"] = stages.limit(book, row.service, step, owner, max(at, row.last_at))
+        data["due_at"] = stages.limit(book, row.service, row.priority, step, owner, max(at, row.last_at), row.clock)
     if step.collect is not None:
         data["collect"] = step.collect
     row = _record(desk, book, row.id, "handed_over", at, actor, data | extra)

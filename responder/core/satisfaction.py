@@ -39,7 +39,7 @@ def link(book: "Book", row: "Incident") -> str | None:
 
 def digest(token: str) -> str:
     """Return what the store knows a token by."""
-    return sha256(token.encode()).hexdigest()
+    return sha256(token.encode(errors="replace")).hexdigest()
 
 
 def ask(desk: Desk, book: "Book", row: "Incident") -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from responder.core import stages
 from responder.core.alert import Alert
 from responder.core.clocks import Terms
 from responder.core.desk import ProblemRow
@@ -39,10 +40,11 @@ def incident_json(
         "runbook": row.runbook,
         "state": row.state,
         "stage": row.stage,
-        "stages": [_stage(stage) for stage in row.stages],
+        "stages": [_stage(stage, due) for stage, due in stages.shown(terms, row)],
         "team": row.team,
         "owner": row.owner,
         "lead": row.lead,
+        "update_due_at": _at(_update_due(row)),
         "priority": row.priority,
         "impact": row.impact,
         "urgency": row.urgency,
@@ -59,6 +61,8 @@ def incident_json(
         "reopened": row.reopened,
         "flags": list(row.flags),
         "snoozed_until": _at(row.snoozed_until),
+        "planned_until": _at(row.planned_until),
+        "satisfaction": _satisfaction(row),
         "labels": {**row.common, **row.labels},
         "alerts": [alert_json(alert) for alert in alerts],
         "alerts_count": row.alerts_count if alerts_count is None else alerts_count,
@@ -95,12 +99,25 @@ def labels_of(row: Incident) -> dict[str, str]:
     return {**key, "alertname": row.rule or "", "service": row.service, "priority": row.priority}
 
 
-def _stage(stage: Stage) -> dict[str, Any]:
+def _update_due(row: Incident) -> Instant | None:
+    """Return when there has to be news of a major incident."""
+    if row.update_every is None or row.news_at is None or row.resolved_at is not None or row.closed_at is not None:
+        return None
+    return row.news_at + row.update_every
+
+
+def _satisfaction(row: Incident) -> dict[str, Any] | None:
+    if row.asked_at is None:
+        return None
+    return {"asked_at": format_instant(row.asked_at), "score": row.score, "comment": row.comment, "link": None}
+
+
+def _stage(stage: Stage, due: Instant | None) -> dict[str, Any]:
     return {
         "stage": stage.name,
         "owner": stage.owner,
         "started_at": format_instant(stage.started_at),
-        "due_at": _at(stage.due_at),
+        "due_at": _at(due),
         "accepted_at": _at(stage.accepted_at),
         "accepted_by": stage.accepted_by,
         "ended_at": _at(stage.ended_at),

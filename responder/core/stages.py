@@ -8,7 +8,7 @@ from msgspec import Struct
 from responder.core import facts, plan
 from responder.core.event import TIMER, Event
 from responder.core.signal import MINUTE, SECOND, Instant, Span
-from responder.core.sla import Which, reading
+from responder.core.sla import WHICH, ClockInputs, Which, reading
 
 if TYPE_CHECKING:
     from responder.core.book import Book
@@ -39,19 +39,19 @@ DEFAULT: Final = (
 )
 
 
-def first(book: "Book", service: str, at: Instant, *, planned: bool) -> list[dict[str, Any]]:
+def first(book: "Book", service: str, priority: str, at: Instant, *, planned: bool) -> list[dict[str, Any]]:
     """Return the first stage of a service's incident, as data of its ``opened`` event."""
     flow = book.flow(service)
     if not flow:
         return []
     owner = owner_of(book, service, flow[0])
-    limits = {} if planned else {"due_at": limit(book, service, flow[0], owner, at)}
+    limits = {} if planned else {"due_at": limit(book, service, priority, flow[0], owner, at)}
     return [{"name": flow[0].name, "owner": owner, "started_at": at} | limits | follows(flow[0])]
 
 
 def follows(step: Step) -> dict[str, Any]:
     """Return what an event says of a step whose limit is that of a promised clock."""
-    return {"follows": step.within.removeprefix("sla.")} if isinstance(step.within, str) else {}
+    return {"follows": _which(step.within)} if isinstance(step.within, str) else {}
 
 
 def owner_of(book: "Book", service: str, step: Step) -> str:
@@ -108,11 +108,31 @@ def waits_for_people(book: "Book", row: "Incident") -> bool:
     return any(step.name == row.stage and step.runs_resolved for step in book.flow(row.service))
 
 
-def limit(book: "Book", service: str, step: Step, owner: str, at: Instant) -> Instant | None:
-    """Return when a step of its own length that begins at *at* is overdue, on its owner's calendar."""
-    if step.within is None or isinstance(step.within, str):
-        return None
-    return book.calendar_of(owner, service).advance(at, step.within)
+def limit(
+    book: "Book", service: str, priority: str, step: Step, owner: str, at: Instant, clock: ClockInputs | None = None
+) -> Instant | None:
+    """Return when a step that begins at *at* is overdue, as far as can be said then.
+
+    Its own length runs on its owner's calendar. One that follows a promised clock is due with
+    it: *clock*; None: the clock starts at *at*.
+    """
+    if step.within is None or isinstance(step.within, int):
+        return book.calendar_of(owner, service).advance(at, step.within) if step.within is not None else None
+    terms, which = book.terms(service), _which(step.within)
+    if clock is not None:
+        return reading(clock, which, terms.sla, terms.calendar, at).due_at
+    target = terms.sla.targets.get(priority, (None, None))[WHICH.index(which)]
+    return terms.calendar.advance(at, target) if target is not None else None
+
+
+def _which(within: str) -> Which:
+    return "response" if within == "sla.response" else "resolution"
+
+
+def shown(terms: "Terms", row: "Incident") -> list[tuple["Stage", Instant | None]]:
+    """Return the stages that have begun, each with its limit as it is now or was at the beginning."""
+    now = running(row)
+    return [(stage, due_at(terms, row) if stage is now else stage.due_at) for stage in row.stages]
 
 
 def due_at(terms: "Terms", row: "Incident") -> Instant | None:
@@ -127,9 +147,8 @@ def due_at(terms: "Terms", row: "Incident") -> Instant | None:
     responded_at = row.clock.responded_at
     if stage.follows == "response" and responded_at is not None and responded_at <= stage.started_at != row.opened_at:
         return None  # the response is not asked again
-    which: Which = "response" if stage.follows == "response" else "resolution"
-    shown = reading(row.clock, which, terms.sla, terms.calendar, row.last_at)
-    return max(shown.due_at, stage.started_at) if shown.due_at is not None else None
+    due = reading(row.clock, stage.follows, terms.sla, terms.calendar, row.last_at).due_at
+    return max(due, stage.started_at) if due is not None else None
 
 
 def due(book: "Book", row: "Incident") -> list[tuple[Instant, Callable[..., "Incident"]]]:

@@ -15,7 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from responder import __version__
-from responder.core import gauges, lifecycle
+from responder.core import gauges, lifecycle, satisfaction
 from responder.core.incident import Incident, name_of
 from responder.core.problem import Problem
 from responder.core.signal import MINUTE
@@ -25,6 +25,7 @@ from responder.store.occurrences import counts_of, newest_alerts
 from responder.store.transaction import DataRefused
 from responder.web import bodies, http, views
 from responder.web.endpoint import PREFIX, Backend, IfMatch, actor_of, encode, json_answer, version_of
+from responder.web.maintenance import Maintenance, add_maintenance
 from responder.web.problems import Problems, add_problems
 from responder.web.shapes import (
     ChangeShape,
@@ -90,6 +91,7 @@ def build_api(backend: Backend) -> FastAPI:
             summary=words, responses=_problems(400, 404, 409, 412, 415),
         )(incidents.command(name, form))  # fmt: skip
     add_problems(app, Problems(backend), problems_of=_problems)
+    add_maintenance(app, Maintenance(backend), problems_of=_problems)
     get(
         f"{PREFIX}/export/incidents", response_class=StreamingResponse, tags=["incidents"],
         responses={200: {"description": "One incident a line.", "content": {"application/x-ndjson": {}}}},
@@ -125,9 +127,9 @@ class Incidents:
         first = await self._backend.read(self._page, asked, None, EXPORTED)
         return StreamingResponse(self._lines(asked, first), media_type="application/x-ndjson")
 
-    async def show(self, id: IncidentId, alerts: Annotated[bodies.Newest, Query()] = "newest") -> Response:
+    async def show(self, request: Request, id: IncidentId, alerts: Annotated[bodies.Newest, Query()] = "newest") -> Response:
         """One incident, with its newest alerts or all of them."""
-        return await self._shown(await self._found(id), all_alerts=alerts == "all")
+        return await self._shown(request, await self._found(id), all_alerts=alerts == "all")
 
     async def timeline(self, id: IncidentId, asked: Annotated[bodies.NumberedPage, Query()]) -> Response:
         """What happened to the incident, in its order."""
@@ -153,7 +155,7 @@ class Incidents:
             reopen_within=MANUAL_REOPEN, major=body.major,
         )  # fmt: skip
         row = await backend.submit(OpenByHand(opening, actor_of(request)))
-        response = await self._shown(row, status=201)
+        response = await self._shown(request, row, status=201)
         response.headers["location"] = f"{PREFIX}/incidents/{name_of(row.id)}"
         return response
 
@@ -167,7 +169,7 @@ class Incidents:
         ) -> Response:
             args = body.model_dump(exclude_none=True) if body is not None else {}
             row = await self._backend.submit(Command(name, _number(id), args, actor_of(request), version_of(if_match)))
-            return await self._shown(row)
+            return await self._shown(request, row)
 
         run.__annotations__["body"] = form | None if optional else form
         return run
@@ -178,8 +180,11 @@ class Incidents:
             raise NotFound(f"there is no incident {id}")
         return row  # type: ignore[no-any-return]
 
-    async def _shown(self, row: Incident, *, all_alerts: bool = False, status: int = 200) -> Response:
-        [body] = await self._backend.read(self._encoded, [row], None if all_alerts else NEWEST)
+    async def _shown(
+        self, request: Request, row: Incident, *, all_alerts: bool = False, status: int = 200
+    ) -> Response:
+        links = request.scope.get("commands", True)
+        [body] = await self._backend.read(self._encoded, [row], None if all_alerts else NEWEST, links)
         return json_answer(body, status, {"etag": f'"{row.version}"'})
 
     async def _lines(self, asked: bodies.Filters, page: tuple[Sequence[bytes], int | None]) -> AsyncIterator[bytes]:
@@ -200,20 +205,21 @@ class Incidents:
         following = rows[-1].id if len(found) > limit else None
         return self._encoded(rows, None if asked.alerts == "all" else NEWEST), following
 
-    def _encoded(self, rows: Sequence[Incident], newest: int | None) -> Sequence[bytes]:
+    def _encoded(self, rows: Sequence[Incident], newest: int | None, links: bool = False) -> Sequence[bytes]:
         backend = self._backend
         book, now, resident = backend.book(), backend.now(), backend.resident.incidents
         alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
         counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
-        return [
-            encode(
-                views.incident(
-                    row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now,
-                    self._known_error(row.known_error),
-                )
-            )
-            for row in rows
-        ]  # fmt: skip
+        found = []
+        for row in rows:
+            shown = views.incident(
+                row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now,
+                self._known_error(row.known_error),
+            )  # fmt: skip
+            if links and shown["satisfaction"] is not None:
+                shown["satisfaction"]["link"] = satisfaction.link(book, row)
+            found.append(encode(shown))
+        return found
 
     def _known_error(self, number: int | None) -> Problem | None:
         if number is None:

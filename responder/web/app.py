@@ -14,11 +14,12 @@ from responder.web import http
 from responder.web.alertmanager import PREFIX as ALERTMANAGER
 from responder.web.alertmanager import AlertmanagerApi, Unavailable
 from responder.web.api import build_api
-from responder.web.auth import ANONYMOUS, Guard, Principal, Refusal
+from responder.web.auth import ANONYMOUS, MAY, Guard, Principal, Refusal
 from responder.web.backend import Backend, Core
 from responder.web.deadline import Deadline
 from responder.web.decode import Decoder
 from responder.web.http import Receive, Response, Scope, Send, json_response, problem
+from responder.web.survey import Survey
 
 log = logging.getLogger(__name__)
 DEADLINE: Final = 60.0
@@ -27,7 +28,7 @@ RETRY_AFTER: Final = ((b"retry-after", b"5"),)
 ROUTES: Final = (
     "/", "/-/healthy", "/-/ready", "/-/reload", "/metrics", "/openapi.json", "/v2/enqueue", "/webhooks/{name}",
     "/api/v2/alerts", "/api/v2/alerts/groups", "/api/v2/silences", "/api/v2/silence/{id}", "/api/v2/status",
-    "/api/v2/receivers",
+    "/api/v2/receivers", "/s/{token}",
 )  # fmt: skip
 """What is answered here; ``/api/v1`` has its routes in ``web/api.py``."""
 
@@ -40,6 +41,7 @@ class App:
         self._backend = Backend(core)
         self._alertmanager = AlertmanagerApi(self._backend, Decoder())
         self._api = build_api(self._backend)
+        self._survey = Survey(self._backend)
         self._auth: Any = None
         self._guard = Guard()
         self._deadline = Deadline(DEADLINE)
@@ -73,13 +75,18 @@ class App:
         settings = self._core.settings
         if settings.auth is not self._auth:
             self._auth, self._guard = settings.auth, Guard(settings.auth.mode, settings.auth.tokens)
+        if path.startswith("/s/"):  # the token of the path is the secret
+            with self._deadline:
+                response = await self._survey.respond(scope, receive)
+            await sender.send(response)
+            return
         principal = ANONYMOUS if self._proves_itself(path) else self._authorize(scope)
         if isinstance(principal, Refusal):
             refusal = problem(principal.status, "Unauthorized" if principal.status == 401 else "Forbidden", principal.detail)
             refusal.headers = ((b"www-authenticate", principal.challenge.encode()),)
             await sender.send(refusal)
             return
-        scope["principal"] = principal.name
+        scope["principal"], scope["commands"] = principal.name, "command" in MAY[principal.role]
         if path.startswith(ALERTMANAGER + "/") or path == ALERTMANAGER:
             with self._deadline:
                 response = await self._alertmanager.respond(scope, receive)
@@ -229,6 +236,8 @@ def _route(path: str) -> str:
     parts = path.split("/")
     if path.startswith("/webhooks/"):
         return "/webhooks/{name}"
+    if path.startswith("/s/"):
+        return "/s/{token}"
     if path.startswith("/api/v2/silence/"):
         return "/api/v2/silence/{id}"
     if path.startswith("/api/v1/") and parts[3] in _COLLECTIONS:

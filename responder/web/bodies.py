@@ -296,6 +296,48 @@ class OpenProblem(Form):
     due: At | None = None
 
 
+class Recurs(Form):
+    days: Name = Field(examples=["mon-fri"])
+    from_: Name = Field(alias="from", examples=["02:00"])
+    to: Name = Field(examples=["04:00"])
+    timezone: Name = Field(examples=["Europe/Berlin"])
+
+
+class NewMaintenance(Form):
+    """Of services, or of what alerts match; once, or on the same hours of some days."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {"oneOf": [{"required": ["services"]}, {"required": ["match"]}]},
+                {"oneOf": [{"required": ["to"]}, {"required": ["recurring"]}]},
+            ]
+        }
+    )
+
+    name: Name
+    reason: Reason
+    services: Annotated[list[Name], Field(min_length=1, max_length=1000)] | None = None
+    match: Annotated[str, StringConstraints(min_length=2, max_length=2000)] | None = Field(
+        default=None, examples=['{host=~"db.*"}']
+    )
+    """A Prometheus selector."""
+    from_: At | None = Field(default=None, alias="from")
+    """Left out: now."""
+    to: At | None = None
+    recurring: Recurs | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.services is None) is (self.match is None):
+            raise ValueError("give either services or match")
+        if (self.to is None) is (self.recurring is None):
+            raise ValueError("give either to or recurring")
+        if self.recurring is not None and self.from_ is not None:
+            raise ValueError("what recurs has its from inside of recurring")
+        return self
+
+
 class NewChange(Form):
     service: Name
     kind: Name = Field(examples=["release"])

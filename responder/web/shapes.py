@@ -69,6 +69,15 @@ class KnownErrorShape(TypedDict):
     workaround: str | None
 
 
+class SatisfactionShape(TypedDict):
+    """The customer was asked; ``link`` is for the customer, and only shown to who may command."""
+
+    asked_at: At
+    score: int | None
+    comment: str
+    link: str | None
+
+
 class IncidentShape(TypedDict):
     id: IncidentId
     version: int
@@ -84,6 +93,7 @@ class IncidentShape(TypedDict):
     team: str
     owner: str
     lead: str | None
+    update_due_at: At | None
     priority: Priority
     impact: str | None
     urgency: str | None
@@ -100,6 +110,8 @@ class IncidentShape(TypedDict):
     reopened: int
     flags: list[str]
     snoozed_until: At | None
+    planned_until: At | None
+    satisfaction: SatisfactionShape | None
     labels: dict[str, str]
     alerts: list[AlertShape]
     alerts_count: int
@@ -294,6 +306,23 @@ class ChangeShape(TypedDict):
     kind: str
     version: str
     url: str
+
+
+RecurringShape = TypedDict("RecurringShape", {"days": str, "from": str, "to": str, "timezone": str})
+MaintenanceShape = TypedDict(
+    "MaintenanceShape",
+    {
+        "name": str, "reason": str, "services": list[str], "match": str | None, "from": At | None, "to": At | None,
+        "recurring": RecurringShape | None, "state": Literal["pending", "active", "ended"],
+        "origin": Literal["configuration", "api"], "by": str | None, "posted_at": At | None, "ended_at": At | None,
+    },
+)  # fmt: skip
+"""A planned window; ``from`` and ``to`` are null when it recurs."""
+
+
+class MaintenanceList(TypedDict):
+    items: list[MaintenanceShape]
+    next: str | None
 
 
 class IncidentList(TypedDict):
