@@ -115,6 +115,7 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
     with reader.connect() as connection:
         previous, expected, found_anchor = chain.GENESIS, 1, anchor is None
         folded: dict[int, Incident | None] = {}
+        erased: set[int] = set()
         for row in reader.events(connection):
             if row.seq != expected:
                 yield f"event {expected} is missing"
@@ -136,6 +137,8 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
                 if bytes(row.hash).hex() != anchor[1]:
                     yield f"event {row.seq} is not the one of the anchor"
             if fold is not None and row.subject_kind == "incident":
+                if row.body is None:
+                    erased.add(row.subject_id)
                 if not sound:
                     folded[row.subject_id] = None  # said above; what it was before can't be known
                 elif not _fold_one(folded, fold, row):
@@ -146,7 +149,9 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
         if not found_anchor:
             yield "the anchor names an event that is not there"
         if fold is not None:
-            yield from _compare(connection, folded)
+            yield from _compare(connection, folded, erased)
+
+
 
 
 def _fold_one(folded: dict[int, Incident | None], fold: Fold, row: Any) -> bool:
@@ -170,12 +175,26 @@ COMPARED = (
 """Fields that come from events alone."""
 
 
-def _compare(connection: Connection, folded: dict[int, Incident | None]) -> Iterator[str]:
-    from responder.store.rows import incident_of
+SEARCHED = (
+    "rule", "key_hash", "key", "state", "taking", "service", "team", "owner", "priority", "title", "problem_id", "flags",
+    "opened_at", "resolved_at", "closed_at", "version",
+)  # fmt: skip
+"""Columns of an incident that repeat what its body says, for queries."""
+
+
+def _compare(connection: Connection, folded: dict[int, Incident | None], erased: set[int]) -> Iterator[str]:
+    from responder.store.rows import incident_of, incident_row
 
     table = schema.incident
-    for id, body in connection.execute(select(table.c.id, table.c.body)):
-        row, again = incident_of(body), folded.get(id)
+    for stored in connection.execute(select(table)):
+        id, row = stored.id, incident_of(stored.body)
+        columns = dict(zip(table.c.keys(), incident_row(row, None), strict=True))
+        for name in SEARCHED:
+            if stored._mapping[name] != columns[name]:
+                yield f"INC-{id}: the column {name} is {stored._mapping[name]!r}; its body says {columns[name]!r}"
+        again = folded.get(id)
+        if id in erased:
+            yield f"INC-{id} is kept, but events of it were erased"
         if again is None:
             if id not in folded:
                 yield f"INC-{id} has no events"

@@ -262,7 +262,22 @@ def test_a_chain_that_was_rewritten_whole_is_found_only_with_an_anchor(house: Ho
 def test_a_row_that_is_not_what_its_events_say_is_found(house: House, place: Place, edit: Edit) -> None:
     busy(house)
     edit("""UPDATE incident SET body = replace(body, '"priority":"P4"', '"priority":"P1"') WHERE id = 2""")
-    assert faults(place) == ["INC-2.priority is 'P1'; its events say 'P4'"]
+    assert faults(place) == [
+        "INC-2: the column priority is 'P4'; its body says 'P1'",
+        "INC-2.priority is 'P1'; its events say 'P4'",
+    ]
+
+
+def test_a_column_that_is_not_what_its_row_says_is_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    edit("UPDATE incident SET state = 'closed' WHERE id = 2")
+    assert faults(place) == ["INC-2: the column state is 'closed'; its body says 'resolved'"]
+
+
+def test_an_event_that_was_erased_while_its_incident_is_kept_is_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    edit("UPDATE event SET body = NULL WHERE subject_id = 2 AND kind = 'recovered'")
+    assert faults(place) == ["INC-2 is kept, but events of it were erased"]
 
 
 # Retention.
