@@ -4,17 +4,15 @@ Every row is a value that is replaced, never changed; the store keeps them as th
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal, TypeAlias
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from responder.core.causes import CLUES_AT_MOST, Clue, Fact, Memory
 from responder.core.signal import MINUTE, Instant, Labels, Span
 from responder.core.topology import Node
-
-_Row = TypeVar("_Row")
 
 # What is configured.
 
@@ -236,18 +234,33 @@ class Board:
 
     def memory(self, key: int) -> Memory | None:
         """Return what is remembered of an alert; key 0: of problems as such."""
-        found = self.rows.memory.get(key, UNSET)
-        return self._beneath.memory(key) if found is UNSET and self._beneath else _or_none(found)
+        board: Board | None = self
+        while board is not None:
+            found = board.rows.memory.get(key, UNSET)
+            if found is not UNSET:
+                return found
+            board = board._beneath
+        return None
 
     def pulse(self, scope: str) -> Pulse | None:
         """Return the pulse of a scope of one spec."""
-        found = self.rows.pulse.get(scope, UNSET)
-        return self._beneath.pulse(scope) if found is UNSET and self._beneath else _or_none(found)
+        board: Board | None = self
+        while board is not None:
+            found = board.rows.pulse.get(scope, UNSET)
+            if found is not UNSET:
+                return found
+            board = board._beneath
+        return None
 
     def sighted(self, anchor: str) -> Sighted | None:
         """Return who was news under the anchor."""
-        found = self.rows.sighted.get(anchor, UNSET)
-        return self._beneath.sighted(anchor) if found is UNSET and self._beneath else _or_none(found)
+        board: Board | None = self
+        while board is not None:
+            found = board.rows.sighted.get(anchor, UNSET)
+            if found is not UNSET:
+                return found
+            board = board._beneath
+        return None
 
     def held(self, problem: int) -> Held | None:
         """Return a problem that is not closed, or the one that it was merged into."""
@@ -261,13 +274,24 @@ class Board:
 
     def linked(self, spec: str, incident: int) -> Linked | None:
         """Return the problem of this spec that the incident is in."""
-        found = self.rows.linked.get((spec, incident), UNSET)
-        return self._beneath.linked(spec, incident) if found is UNSET and self._beneath else _or_none(found)
+        board: Board | None = self
+        key = spec, incident
+        while board is not None:
+            found = board.rows.linked.get(key, UNSET)
+            if found is not UNSET:
+                return found
+            board = board._beneath
+        return None
 
     def clue(self, incident: int, key: int) -> Clue | None:
         """Return one clue of an incident."""
-        found = self.rows.clues.get(incident, {}).get(key, UNSET)
-        return self._beneath.clue(incident, key) if found is UNSET and self._beneath else _or_none(found)
+        board: Board | None = self
+        while board is not None:
+            mine = board.rows.clues.get(incident)
+            if mine is not None and key in mine:
+                return mine[key]
+            board = board._beneath
+        return None
 
     def clues(self, incident: int) -> dict[int, Clue]:
         """Return the clues of an incident."""
@@ -278,6 +302,12 @@ class Board:
             else:
                 known.pop(key, None)
         return known
+
+    def some_clues(self, incident: int) -> Iterator[Clue]:
+        """Yield the clues of an incident as they lie in the layers, the oldest first; one may come twice."""
+        if self._beneath is not None:
+            yield from self._beneath.some_clues(incident)
+        yield from (row for row in self.rows.clues.get(incident, {}).values() if row is not None)
 
     def clue_count(self, incident: int) -> int:
         """Return at least how many clues the incident has; cheap."""
@@ -300,10 +330,6 @@ _NOTHING: Final = 0.05
 def faded(memory: Memory) -> bool:
     """Say whether a remembered row, brought to now, says nothing any more and may be deleted."""
     return memory.slow < _NOTHING and memory.alone < _NOTHING
-
-
-def _or_none(found: _Row | UnsetType | None) -> _Row | None:
-    return None if isinstance(found, UnsetType) else found
 
 
 def _take(theirs: dict[Any, Any], ours: dict[Any, Any], bottom: bool) -> None:

@@ -14,6 +14,7 @@ Callers then hand .3 of what is a symptom in them to the alerting suspects they 
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from math import exp, log
 from typing import Final
@@ -35,6 +36,7 @@ _PEER_LABELS: Final = frozenset(
         "route", "rpc_method",
     }
 )  # fmt: skip
+_PLAIN_LABELS: Final = frozenset({"alertname", "service", "severity", "job"})
 _RESOURCE: Final = re.compile(
     r"cpu|mem(ory)?|disk|fs|filesystem|inode|swap|oom|thread|gc|heap|load|network|bytes|packet|io|i/o|temperature|"
     r"restart(s|ed|ing)?|crash(ed|loop\w*)?|kill(ed)?|evict(ed)?|full|pressure|saturat\w*|fd|handles|connections|pool"
@@ -131,10 +133,14 @@ def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words
     own = topology.node(service, labels) if service else ""
     subject = next((topology.node(labels[name], labels) for name in topology.subject_labels if labels.get(name)), "")
     suspect = _suspect(own, subject, topology)
-    apart = {"alertname", "service", "severity", "job", *topology.subject_labels, *topology.scope}
-    apart.update(name for pair in topology.from_labels for name in pair)
-    who = {service, name_of(subject)}
-    rest = sorted((name, value) for name, value in labels.items() if name not in apart and value not in who)
+    apart, who = topology.naming_labels, (service, name_of(subject))
+    rest = sorted(
+        [
+            (name, value)
+            for name, value in labels.items()
+            if name not in _PLAIN_LABELS and name not in apart and value not in who
+        ]
+    )
     name = labels.get("alertname") or rule
     text = " ".join((name, *(value for _, value in rest))).strip()
     kind = _hash(rule, name, *(part for pair in rest for part in pair))
@@ -155,8 +161,11 @@ def felt_in_calls(labels: Labels, words: str) -> bool:
     It is when it names the other side or the call (``caller``, ``operation``), or when its words
     speak of latency, errors or requests and of no resource.
     """
-    if not _PEER_LABELS.isdisjoint(labels):
-        return True
+    return not _PEER_LABELS.isdisjoint(labels) or _speaks_of_calls(words)
+
+
+@lru_cache(4096)
+def _speaks_of_calls(words: str) -> bool:
     parts = {part.lower() for part in _WORDS.findall(words)}
     if any(_RESOURCE.fullmatch(part) for part in parts):
         return False

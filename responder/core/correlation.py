@@ -1,7 +1,7 @@
 """Which incidents belong to one problem, decided as their alerts begin.
 
-The engine tells :func:`consider` each onset (a firing that begins) and gets a turn:
-decisions to carry out, and rows to keep. Nothing is joined by time alone: *anchors* say
+The engine tells :func:`decide` each onset (a firing that begins) and gets decisions to carry
+out; rows to keep are written beside. Nothing is joined by time alone: *anchors* say
 what an incident may be joined by (values of labels, or the nodes near to it), and two
 incidents that share one inside the window belong together. An anchor remembers its newest
 incidents only, so a lookup costs the same with ten incidents and with a million closed ones.
@@ -79,13 +79,21 @@ class _Found(Struct):
 
 
 def consider(specs: Iterable[Spec], onset: Onset, board: Board, topology: Topology, weights: Weights) -> Turn:
-    """Decide what an onset changes; *board* is only read.
+    """Decide what an onset changes; *board* is only read."""
+    layer = Board(board)
+    return Turn(decide(specs, onset, layer, topology, weights), layer.rows)
+
+
+def decide(
+    specs: Iterable[Spec], onset: Onset, layer: Board, topology: Topology, weights: Weights
+) -> tuple[Decision, ...]:
+    """Decide what an onset changes; the rows are written to *layer*, which is dropped when the decision fails.
 
     Call it for each firing edge of an incident's alerts before the alert joins, and for each
     open edge of a rule that asks metrics. On a :class:`Part` the alert opens a new incident.
     """
     specs = tuple(specs)
-    desk = _Desk(Board(board), topology, weights)
+    desk = _Desk(layer, topology, weights)
     telling, again = _note(onset, desk)
     decisions: list[Decision] = []
     for spec in specs:
@@ -102,7 +110,7 @@ def consider(specs: Iterable[Spec], onset: Onset, board: Board, topology: Topolo
     if not decisions and not any(_at_work(spec, onset, desk) for spec in specs):
         memory = _recall(onset.fact.key, onset.at, desk)
         desk.layer.rows.memory[memory.key] = replace(memory, alone=memory.alone + 1)
-    return Turn(tuple(decisions), desk.layer.rows)
+    return tuple(decisions)
 
 
 class Place(Struct, frozen=True):
@@ -124,9 +132,7 @@ class Place(Struct, frozen=True):
             yield f"{self.base}\xffknown" if self.known else f"{self.base}\xffany"
         if self.known or not self.how.same:
             for node in self.nodes:
-                for other, steps in topology.near(node).items():
-                    if steps > 1:
-                        break
+                for other, _ in topology.rings(node)[0]:
                     yield f"{self.base}\xff@{other}"
 
     def sought(self, topology: Topology) -> Iterator[tuple[str, int]]:
@@ -142,11 +148,10 @@ class Place(Struct, frozen=True):
         far: list[tuple[str, int]] = []
         if self.known or not self.how.same:
             for node in self.nodes:
-                for other, steps in topology.near(node).items():
-                    if steps <= 1:
-                        yield f"{self.base}\xff@{other}", steps
-                    else:
-                        far.append((other, steps))
+                beside, farther = topology.rings(node)
+                for other, steps in beside:
+                    yield f"{self.base}\xff@{other}", steps
+                far += farther
         if self.how.same:
             yield f"{self.base}\xffany", 1
             if not self.known:
@@ -236,33 +241,38 @@ def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[De
 
 def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
     found, layer, within = _Found({}, [], set()), desk.layer, spec.how.within
+    problems, at, near = found.problems, onset.at, False
     for anchor, steps in where.sought(desk.topology):
-        if steps > 1 and any(one[1] <= 1 for one in found.problems.values()):
+        if near and steps > 1:
             break  # what is next to it goes before what is farther
         sighted = layer.sighted(anchor)
-        for incident, at in reversed(sighted.recent) if sighted else ():
-            link = layer.linked(spec.id, incident)
-            if incident == onset.incident or (link is None and onset.at - at >= within):
+        for incident, since in reversed(sighted.recent) if sighted is not None else ():
+            if incident == onset.incident:
                 continue
+            link = layer.linked(spec.id, incident)
             if link is None:
-                if incident not in found.loose:
+                if at - since < within and incident not in found.loose:
                     found.loose.append(incident)
                 continue
+            known = problems.get(link.problem)
+            if known is not None and known[1] <= steps:
+                break
             held = layer.held(link.problem)
             if held is None:
                 continue
-            if _current(held, within, onset.at):
-                if held.id not in found.problems or steps < found.problems[held.id][1]:
-                    found.problems[held.id] = held, steps, incident
+            if _current(held, within, at):
+                if held.id not in problems or steps < problems[held.id][1]:
+                    problems[held.id] = held, steps, incident
+                near = near or steps <= 1
                 break  # older ones under this anchor are in it too, or out of the window
-            if onset.at - at < within:
+            if at - since < within:
                 found.stirring.add(held.id)
     return found
 
 
 def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[float, str]:
     """Return the score and, in words that can be checked, why two incidents belong together."""
-    others = {node: None for one in islice(desk.layer.clues(incident).values(), 8) for node in one.fact.nodes}
+    others = {node: None for one in islice(desk.layer.some_clues(incident), 8) for node in one.fact.nodes}
     pairs = [
         (desk.topology.near(node).get(other, 3), name_of(node), name_of(other))
         for node in where.nodes
@@ -416,7 +426,7 @@ def _races(where: Place, onset: Onset, desk: _Desk) -> bool:
 def _file(where: Place, onset: Onset, desk: _Desk, incident: int | None = None, keep: int = _KEPT) -> None:
     """Have an incident found by its anchors; its clue says so, for the next start."""
     incident, key, at = incident or onset.incident, onset.fact.key, onset.at
-    _sight(where, incident, at, desk, keep)
+    _sight(where, incident, at, desk, keep, fresh=onset.opens and incident == onset.incident)
     known = desk.layer.clue(incident, key)
     if isinstance(where.how, Depends) and known is not None:
         others = tuple(one for one in known.filed if one[0] != where.base)
@@ -424,13 +434,15 @@ def _file(where: Place, onset: Onset, desk: _Desk, incident: int | None = None, 
         clues[key] = replace(known, filed=(*others, (where.base, at)))
 
 
-def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int) -> None:
+def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int, *, fresh: bool = False) -> None:
     rows, layer = desk.layer.rows.sighted, desk.layer
-    stored = not isinstance(where.how, Depends)
+    stored, until, here = not isinstance(where.how, Depends), at + where.how.within, (incident, at)
     for anchor in dict.fromkeys(where.filed(desk.topology)):
         known = layer.sighted(anchor)
-        others = tuple([one for one in known.recent if one[0] != incident]) if known else ()
-        rows[anchor] = Sighted((*others, (incident, at))[-keep:], at + where.how.within, stored)
+        others = known.recent if known is not None else ()
+        if not fresh:
+            others = tuple([one for one in others if one[0] != incident])
+        rows[anchor] = Sighted((*others[1 - keep :], here), until, stored)
 
 
 def refile(specs: Iterable[Spec], board: Board, topology: Topology, weights: Weights) -> None:

@@ -14,7 +14,7 @@ from responder.core import facts, lifecycle, problem
 from responder.core.board import Board, Join, Merge, Onset, Part, Start
 from responder.core.book import UNKNOWN, Book
 from responder.core.causes import fact, rank
-from responder.core.correlation import consider, refile
+from responder.core.correlation import decide, refile
 from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
@@ -154,12 +154,11 @@ def _consider(
         next_problem=desk.head.next_problem,
         next_incident=next_incident,
     )
-    turn = consider(book.specs, onset, desk.board, topology, book.weights)
-    desk.board.apply(turn.rows)
+    decisions = decide(book.specs, onset, desk.board, topology, book.weights)
     linked = {found.problem for spec in book.specs if (found := desk.board.linked(spec.id, incident.id))}
     for number in linked:
         _soil(desk, number, joining.at)
-    return turn.decisions
+    return decisions
 
 
 def _carry_out(desk: Desk, book: Book, one: Any, at: Instant) -> None:
@@ -202,7 +201,7 @@ def link(
 ) -> None:  # fmt: skip
     """Link an incident to a problem that is not closed."""
     row, incident = desk.problems.get(number), desk.incident(id)
-    if row is None or incident is None or incident.problem == number or id in row.incidents:
+    if row is None or incident is None or (incident.problem is not None and _in(row, incident)):
         return
     current = desk.problems.get(incident.problem) if incident.problem is not None else None
     shown = current is None or _goes_before(book, spec, current.problem.spec)
@@ -216,6 +215,10 @@ def link(
     _put(desk, row, at, incidents=known, count=row.count + 1)
 
 
+def _in(row: ProblemRow, incident: Incident) -> bool:
+    return incident.problem == row.problem.id or incident.id in row.incidents
+
+
 def _goes_before(book: Book, spec: str, other: str) -> bool:
     """Say which of two problems an incident shows: what a person made, else the entry that stands first."""
     order = [known.id for known in book.specs]
@@ -225,7 +228,7 @@ def _goes_before(book: Book, spec: str, other: str) -> bool:
 def unlink(desk: Desk, book: Book, number: int, id: int, at: Instant, actor: Actor) -> None:
     """Take an incident out of a problem; when another one has it too, it shows that."""
     row, incident = desk.problems.get(number), desk.incident(id)
-    if row is None or incident is None or not (incident.problem == number or id in row.incidents):
+    if row is None or incident is None or not _in(row, incident):
         return
     rest = tuple(known for known in row.incidents if known != id)
     _put(desk, row, at, incidents=rest, count=max(len(rest), row.count - 1))

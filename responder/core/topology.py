@@ -17,6 +17,7 @@ from responder.core.signal import DAY, HOUR, Instant, Labels, Span
 Node: TypeAlias = str
 """``name``, or ``name 0x1f scope``: see :func:`name_of` and :meth:`Topology.node`."""
 
+Rings: TypeAlias = tuple[tuple[tuple[Node, int], ...], tuple[tuple[Node, int], ...]]
 _SEPARATOR: Final = "\x1f"
 _HUB: Final = 64
 """A node with more neighbours relates those who name it, but no walk goes through it."""
@@ -67,11 +68,14 @@ class Topology:
         self.from_labels, self.scope = from_labels, scope
         first = tuple(name for name, _ in from_labels)
         self.subject_labels = tuple(dict.fromkeys((*first, *SUBJECT_LABELS)))
+        learned = (name for pair in from_labels for name in pair)
+        self.naming_labels = frozenset((*self.subject_labels, *scope, *learned))
+        """Labels that say where something is and not what it is."""
         self._under: dict[Node, dict[Node, None]] = {}
         self._over: dict[Node, dict[Node, None]] = {}
         self._learned: dict[tuple[Node, Node], Instant] = {}
         self._part: dict[str, str] = {}
-        self._near: dict[Node, dict[Node, int]] = {}
+        self._near: dict[Node, tuple[dict[Node, int], Rings]] = {}
         for service, beneath in (depends_on or {}).items():
             for other in beneath:
                 self._link(service, other)
@@ -105,7 +109,10 @@ class Topology:
 
     def knows(self, node: Node) -> bool:
         """Say whether any edge touches the node."""
-        return any(key in side for side in (self._under, self._over) for key in (node, name_of(node)))
+        if node in self._under or node in self._over:
+            return True
+        name = name_of(node)
+        return name in self._under or name in self._over
 
     def shown_by(self, labels: Labels, at: Instant) -> tuple[Edge, ...]:
         """Return the edges that an alert's labels show and that are worth storing: new ones, and hourly a sighting."""
@@ -152,16 +159,25 @@ class Topology:
         Two nodes with a near node in common are at most four steps apart. Bounded: hubs are
         reached and never walked through.
         """
-        known = self._near.get(node)
-        if known is None:
+        return self._neighbourhood(node)[0]
+
+    def rings(self, node: Node) -> Rings:
+        """Return what is near in two parts: at most one step away, and two."""
+        return self._neighbourhood(node)[1]
+
+    def _neighbourhood(self, node: Node) -> tuple[dict[Node, int], Rings]:
+        found = self._near.get(node)
+        if found is None:
             known = {node: 0}
             ring = [node]
             for distance in (1, 2):
                 ring = self._widen(ring, known, distance)
+            beside = tuple((other, steps) for other, steps in known.items() if steps <= 1)
+            found = known, (beside, tuple((other, steps) for other, steps in known.items() if steps > 1))
             if len(self._near) >= 4096:
                 self._near.clear()
-            self._near[node] = known
-        return known
+            self._near[node] = found
+        return found
 
     def beneath(self, node: Node, among: Collection[Node]) -> list[Node]:
         """Return the nearest of *among* that the node rests on, through others that are not among them."""
