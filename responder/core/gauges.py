@@ -5,7 +5,7 @@ incident on.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, get_args
 
 from responder.core import availability, problem
@@ -15,6 +15,7 @@ from responder.core.catalogue import PRIORITIES
 from responder.core.facts import Labels
 from responder.core.incident import UNRESOLVED, Incident
 from responder.core.problem import Origin, Problem
+from responder.core.rule import EventWhen, MetricWhen, members
 from responder.core.signal import SECOND, Instant
 from responder.core.sla import Which, reading
 
@@ -36,6 +37,8 @@ WORDS: Final[Mapping[str, str]] = {
 }
 WORKING: Final = ("open", "acknowledged", "in_progress", "paused")
 SCORES: Final = ("1", "2", "3", "4", "5")
+ALWAYS: Final = ("am-api", "am-webhook", "grafana", "manual")
+"""Sources of incidents that need no configuration."""
 STATES: Final = ("operational", "degraded", "outage", "maintenance")
 WHICHES: Final[tuple[Which, Which]] = ("response", "resolution")
 
@@ -52,6 +55,7 @@ def facts(book: Book, counted: Facts, meters: Iterable[Meter], at: Instant) -> d
 def zeros(book: Book) -> dict[tuple[str, Labels], float]:
     """Return every facts series that the configuration promises, at zero."""
     found: dict[tuple[str, Labels], float] = {}
+    heard = sorted({*ALWAYS, *_sources(book)})
     for service in book.services:
         own: Labels = (("service", service),)
         for name in ("service_failures_total", "incidents_correlated_total", "incidents_change_related_total"):
@@ -71,8 +75,9 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
             found[name, own] = 0.0
         for priority, targets in book.terms(service).sla.targets.items():
             both: Labels = (*own, ("priority", priority))
-            for name in ("incidents_reopened_total",):
-                found[name, both] = 0.0
+            found["incidents_reopened_total", both] = 0.0
+            for source in heard:
+                found["incidents_opened_total", (*both, ("source", source))] = 0.0
             for resolution in ("recovered", "manual", "expired"):
                 found["incidents_resolved_total", (*both, ("resolution", resolution))] = 0.0
             for name in ("incident_response_seconds", "incident_resolution_seconds"):
@@ -84,6 +89,16 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
                 for outcome in ("met", "breached", "exempt"):
                     found["sla_outcomes_total", (*both, ("target", which), ("outcome", outcome))] = 0.0
     return found
+
+
+def _sources(book: Book) -> Iterator[str]:
+    """Yield the sources that rules of the configuration hear or ask."""
+    for rule in book.rules.values():
+        if isinstance(rule.when, MetricWhen):
+            yield rule.when.source
+        elif isinstance(rule.when, EventWhen) and rule.when.of.source is not None:
+            yield rule.when.of.source
+        yield from (member.event.source for member in members(rule) if member.event and member.event.source)
 
 
 def now(book: Book, incidents: Iterable[Incident], problems: Iterable[Problem], at: Instant) -> dict[str, Series]:

@@ -114,6 +114,8 @@ def test_every_expression_is_answered_idle_and_after_faults_without_nan(stack: t
         if not found and f"{name}: {title}" not in MAY_BE_EMPTY
     ]
     assert not empty, "\n".join(": ".join(key) for key in empty)
+    for name in ("incidents_opened", "incidents_resolved"):  # the first of a series is counted too
+        assert round(value(ask(prometheus, f"sum(increase(responder_{name}_total[2m]))"))) == 4
     recorded = ask(prometheus, '{__name__=~"responder:.+"}')
     assert not [series for series in recorded if math.isnan(float(series["value"][1]))]
     page = fetch(f"{responder}/metrics").decode()
