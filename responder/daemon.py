@@ -49,6 +49,8 @@ OFFERED: Final = 500
 """Alerts that are offered to a new configuration in one transaction."""
 BUILT_IN: Final = {"alertmanager": "am-webhook", "grafana": "grafana"}
 """Webhooks that need no source of the configuration: path -> name of their signals' source."""
+ALWAYS_HEARD: Final = ("am-api", *BUILT_IN.values())
+"""Sources of alerts that need no configuration."""
 
 
 class Daemon:
@@ -212,6 +214,11 @@ class Daemon:
 
     def _start_polls(self) -> None:
         polled = [entry for source in self.sources.values() for entry in source.polled(self.book)]
+        metrics.begin_at_zero(
+            self.book.rules.values(),
+            [name for name in self.sources if name in self.book.polled],
+            {*ALWAYS_HEARD, *(name for name, source in self.sources.items() if source.hears)},
+        )
         known = {(entry.source, entry.query): entry.last_at for entry in self._poller.polled} if self._poller else {}
         for entry in polled:
             entry.last_at = known.get((entry.source, entry.query), self._alive_at)

@@ -56,6 +56,11 @@ class Source:
         """Return what reads pushed bodies, if it is pushed."""
         return self._adapter if isinstance(self._adapter, Webhook) else None
 
+    @property
+    def hears(self) -> bool:
+        """Say whether alerts come from it, pushed or polled."""
+        return isinstance(self._adapter, Webhook | AlertSource)
+
     def polled(self, book: Book) -> Iterator[Polled]:
         """Yield what is to be asked of it under a rule book."""
         if isinstance(self._adapter, MetricSource):

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from responder.core import gauges
 from responder.core.book import Tally
 from responder.core.facts import BUCKETS
+from responder.core.rule import MetricWhen, Rule
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a start time of each series says nothing here, and doubles the page
 P: Final = "responder_"
@@ -132,6 +133,21 @@ def process_families() -> Iterable[Metric]:
     """Return what is counted here, without the facts."""
     for metric in (value for value in globals().values() if isinstance(value, MetricWrapperBase)):
         yield from metric.describe()
+
+
+def begin_at_zero(rules: Iterable[Rule], polled: Iterable[str], pushed: Iterable[str]) -> None:
+    """Show every series that the configuration promises before anything has happened: a first failure is an increase."""
+    for rule in rules:
+        if isinstance(rule.when, MetricWhen):
+            RULE_EVALUATIONS.labels(rule.id)
+        RULE_EVALUATION_FAILURES.labels(rule.id)
+        RULE_MATCHES.labels(rule.id)
+    for source in polled:
+        POLL_FAILURES.labels(source)
+    for source in pushed:
+        SIGNALS_UNMATCHED.labels(source)
+        for result in ("accepted", "duplicate", "rejected"):
+            SIGNALS_RECEIVED.labels(source, result)
 
 
 def flush(tally: Tally) -> None:

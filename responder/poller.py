@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
@@ -102,14 +103,14 @@ class Poller:
             assert isinstance(polled.adapter, AlertSource)
             signals = await polled.adapter.alerts(at)
             item = AlertsPolled(polled.source, at, signals)
-            metrics.SIGNALS_RECEIVED.labels(polled.source, "accepted").inc(len(signals))
         else:
             assert isinstance(polled.adapter, MetricSource)
             query = polled.query
             samples = await polled.adapter.query(query.text, at, query.read, query.over)  # type: ignore[arg-type]
             item = MetricPolled(polled.source, query, at, samples, polled.last_at)
         metrics.POLL_DURATION.labels(polled.source).observe(asyncio.get_running_loop().time() - started)
-        await self._intake.submit(item)
+        for result, number in Counter(await self._intake.submit(item) or ()).items():
+            metrics.SIGNALS_RECEIVED.labels(polled.source, result).inc(number)
         polled.last_at = at
         now = self._clock.now() / SECOND
         metrics.POLL_LAST_SUCCESS.labels(polled.source).set(now)

@@ -71,14 +71,20 @@ class PollFailed(Struct, frozen=True):
 
 def pushed(item: Pushed, desk: Desk, book: Book, now: Instant, careful: bool) -> list[engine.Result]:
     """Take the alerts of one request; *careful*: a bad one is rejected and its neighbours kept."""
+    return _take(item.signals, desk, book, now, careful, polled=False)
+
+
+def _take(
+    signals: Sequence[Signal], desk: Desk, book: Book, now: Instant, careful: bool, *, polled: bool
+) -> list[engine.Result]:
     if not careful:
         take = engine.take_signal
-        return [take(desk, book, signal, now) for signal in item.signals]
+        return [take(desk, book, signal, now, polled=polled) for signal in signals]
     results: list[engine.Result] = []
-    for signal in item.signals:
+    for signal in signals:
         own = Desk(desk)
         try:
-            results.append(engine.take_signal(own, book, signal, now))
+            results.append(engine.take_signal(own, book, signal, now, polled=polled))
         except Exception:
             log.exception("a signal could not be decided", extra={"source": signal.source, "fingerprint": signal.fp})
             results.append("rejected")
@@ -87,18 +93,17 @@ def pushed(item: Pushed, desk: Desk, book: Book, now: Instant, careful: bool) ->
     return results
 
 
-def alerts_polled(item: AlertsPolled, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+def alerts_polled(item: AlertsPolled, desk: Desk, book: Book, now: Instant, careful: bool) -> list[engine.Result]:
     """Take a list of what fires: what is on it is seen, what is missing will lapse."""
-    seen = set()
-    for signal in item.signals:
-        seen.add(signal.fp)
-        engine.take_signal(desk, book, signal, now, polled=True)
+    seen = {signal.fp for signal in item.signals}
+    results = _take(item.signals, desk, book, now, careful, polled=True)
     for fp in desk.polled_of(item.source):
         alert = desk.alerts.get(fp)
         if fp in seen or alert is None or alert.ended or not alert.polled or alert.source != item.source:
             continue
         let_go(desk, book, alert, now)
     _answered(item.source, desk, book, item.at)
+    return results
 
 
 def let_go(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:

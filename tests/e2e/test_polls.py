@@ -102,3 +102,40 @@ rules:
     assert (incident["state"], incident["version"]) == ("open", 1)
     works.script = lambda request: vector(0)
     wait_until(lambda: responder.incidents()[0]["state"] == "resolved")
+
+
+def test_what_the_configuration_promises_is_counted_from_zero(
+    daemon: Callable[..., Daemon], scripted: dict[str, Loopback]
+) -> None:
+    """A first failure is an increase; an alert that is listed again is a repeat."""
+    fires = {"labels": {"alertname": "A", "service": "shop"}, "annotations": {}, "generatorURL": ""}
+    instants = {"startsAt": "2026-01-05T00:00:00Z", "endsAt": "2999-01-05T00:00:00Z"}
+    scripted["html"].script = lambda request: reply(json.dumps([fires | instants]))
+    responder = daemon(
+        f"""
+teams: {{ops: {{lead: ann}}}}
+services: {{shop: {{team: ops}}}}
+sources:
+  am: {{kind: alertmanager, url: "{scripted["html"].url}", every: 1s}}
+  works: {{kind: prometheus, url: "{scripted["works"].url}"}}
+rules:
+  - id: listed
+    by: [alertname]
+    when: {{event: {{match: {{labels: {{service: shop}}}}}}}}
+    incident: {{service: shop, title: t}}
+  - id: asked
+    by: []
+    when: {{metric: {{source: works, query: "m", every: 1h, open: {{above: 1}}, no_data: close}}}}
+    incident: {{service: shop, title: t, priority: P3}}
+"""
+    )
+    page = responder.ask("GET", "/metrics").text
+    for series in (
+        'rule_evaluations_total{rule="asked"}', 'rule_evaluation_failures_total{rule="asked"}',
+        'rule_matches_total{rule="asked"}', 'poll_failures_total{source="am"}', 'signals_unmatched_total{source="am"}',
+        'signals_received_total{result="rejected",source="am-api"}',
+    ):  # fmt: skip
+        assert f"responder_{series} 0.0" in page
+    assert 'rule_evaluations_total{rule="listed"}' not in page
+    wait_until(lambda: responder.metric("responder_signals_received_total", source="am", result="duplicate") >= 2)
+    assert responder.metric("responder_signals_received_total", source="am", result="accepted") == 1
