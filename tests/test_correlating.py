@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -415,3 +416,28 @@ def test_two_systems_that_fail_at_the_same_time_are_told_apart_without_a_label()
     fires = [*faults("a", 1), *((at, name, service, fault + 100) for at, name, service, fault in faults("b", 1))]
     assert played(shop, fires) >= 0.95
     assert all(len({name[0] for name in group}) == 1 for group in shop.grouping())
+
+
+def test_a_giant_problem_knows_its_first_incidents_and_counts_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("responder.core.problems.KEPT", 3)
+    shop = Shop(SHOP)
+    for n in range(6):
+        shop.fire(SECOND, f"CpuHigh{n}", service="db")
+    [row] = shop.problems()
+    assert (row.incidents, row.count) == ((1, 2, 3), 6)
+    assert shop.rehearsal.resident.incidents[6].problem == row.problem.id
+    shop.command("unlink", 1, incident=6)
+    shop.command("unlink", 1, incident=1)
+    [row] = shop.problems()
+    assert (row.incidents, row.count) == ((2, 3), 4)
+
+
+def test_a_service_with_ten_thousand_dependants_and_fifty_thousand_edges_cost_little() -> None:
+    edges = [{"from": f"app-{n}", "to": "hub"} for n in range(10_000)]
+    edges += [{"from": f"app-{n}", "to": f"host-{n % 5000 + k}"} for n in range(10_000) for k in range(4)]
+    shop = Shop(services(hub="") + f"topology: {{edges: {json.dumps(edges)}}}\n" + DEPENDS)
+    began = time.process_time()
+    for n in range(200):
+        shop.fire(SECOND, "CpuHigh", service=f"app-{n * 37 % 5000}")
+    shop.fire(SECOND, "DiskFull", service="hub")
+    assert time.process_time() - began < 5
