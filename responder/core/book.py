@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -30,8 +30,11 @@ from responder.core.maintenance import Window, latest_end, united, window_of
 from responder.core.match import Index
 from responder.core.rule import AbsenceWhen, EventWhen, MetricWhen, Rule, members
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
-from responder.core.sla import Sla
+from responder.core.sla import Alarm, ClockInputs, Sla
 from responder.core.topology import Topology
+
+if TYPE_CHECKING:
+    from responder.core.incident import Incident
 
 UNCATALOGUED: Final = "uncatalogued"
 UNKNOWN: Final = "unknown"
@@ -133,6 +136,10 @@ class Book:
         self._terms = {s.name: _terms(s, self.calendars[s.calendar]) for s in (DEFAULT_SLA, *slas)}
         self._promises = {s.name: _digest(s, specs[s.calendar]) for s in (DEFAULT_SLA, *slas)}
         self._dated: dict[str, Terms] = {}
+        self.alarms: dict[int, tuple[ClockInputs, Terms, list[Alarm]]] = {}
+        """By incident: what its clocks will have to say; for the writer's thread only."""
+        self.dues: dict[int, tuple[Incident, tuple[Instant, Any] | None]] = {}
+        """By incident: what time does to it next, and when; likewise."""
         self.secret = b""
         """Of the store; what customers are sent is made with it."""
         self._flows = {flow.name: _steps(flow) for flow in flows}
@@ -219,6 +226,8 @@ class Book:
 
     def date_promises(self, meters: Iterable[Meter]) -> None:
         """Date no breach before the promise that it is one of; how old each promise is, the store knows."""
+        self.alarms.clear()
+        self.dues.clear()
         for meter in meters:
             if meter.promise == self.promise(meter.service):
                 terms = self.terms(meter.service)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from responder.core.incident import Incident
 
 MANY_RUNS = 32
+REMEMBERED = 1024
+"""A decision asks for the alarms of an incident several times, so those of so many are remembered."""
+_BEFORE_ALL = -(1 << 62)
 LATE = MINUTE
 """A warning or breach found so long after its instant is marked late."""
 
@@ -99,7 +102,13 @@ def _ahead(book: "Book", row: "Incident") -> list[Alarm]:
     if row.clock.closed or row.clock.exempt:
         return []
     terms = book.terms(row.service)
-    return next_alarms(row.clock, terms.sla, terms.calendar, row.alarmed_at)
+    known = book.alarms.get(row.id)
+    if known is None or known[0] is not row.clock or known[1] is not terms:
+        if len(book.alarms) >= REMEMBERED:
+            book.alarms.clear()
+        known = row.clock, terms, next_alarms(row.clock, terms.sla, terms.calendar, _BEFORE_ALL)
+        book.alarms[row.id] = known
+    return [alarm for alarm in known[2] if alarm.acts_at > row.alarmed_at]
 
 
 def _tell(desk: "Desk", book: "Book", row: "Incident", at: Instant, now: Instant) -> "Incident":

@@ -363,7 +363,8 @@ class Desk:
     def merge(self, item: "Desk") -> None:
         """Take over what an item decided over this desk."""
         written = item.incidents.changed.keys() - item.counted
-        self.counted = (self.counted - written) | (item.counted - self.incidents.changed.keys())
+        self.counted -= written
+        self.counted |= {id for id in item.counted if id not in self.incidents.changed}
         for name in LAYERS:
             getattr(self, name).changed.update(getattr(item, name).changed)
         if item._board is not None:

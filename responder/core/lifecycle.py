@@ -23,6 +23,8 @@ CHANGE_WINDOW: Final = 30 * MINUTE
 """An incident that opens so soon after a change of its service is linked to it."""
 MAJOR_EVERY: Final = 30 * MINUTE
 """How often there is news of an incident that a rule declares major."""
+REMEMBERED: Final = 16_384
+"""What time does next is remembered of so many incidents."""
 CANCEL_REASONS: Final = ("false_positive", "duplicate", "exercise")
 
 
@@ -364,6 +366,18 @@ Act = Callable[[Desk, Book, Incident, Instant, Instant], Incident]
 
 
 def _due(book: Book, row: Incident) -> tuple[Instant, Act] | None:
+    """Return what time does to the incident next; asked of one row several times, worked out once."""
+    known = book.dues.get(row.id)
+    if known is not None and known[0] is row:
+        return known[1]
+    if len(book.dues) >= REMEMBERED:
+        book.dues.clear()
+    found = _next(book, row)
+    book.dues[row.id] = row, found
+    return found
+
+
+def _next(book: Book, row: Incident) -> tuple[Instant, Act] | None:
     if row.state == "closed" or (row.state == "cancelled" and not row.taking):
         return None
     waits: list[tuple[Instant, Act]] = []

@@ -233,6 +233,15 @@ def reading(inputs: ClockInputs, which: Which, sla: Sla, calendar: Calendar, as_
     )
 
 
+def due_at(inputs: ClockInputs, which: Which, sla: Sla, calendar: Calendar) -> Instant | None:
+    """Return when a clock reads its target, as :func:`reading` does; for those who ask nothing else."""
+    clock = _clock(inputs, which)
+    target = clock.target(sla)
+    if target is None or inputs.planned or (which == "resolution" and inputs.paused_since is not None):
+        return None
+    return clock.reaches(target, calendar, project=True)
+
+
 def next_alarms(inputs: ClockInputs, sla: Sla, calendar: Calendar, after: Instant) -> list[Alarm]:
     """Return the warnings and breaches to act on later than *after*, earliest first.
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct
 
-from responder.core import facts, plan
+from responder.core import facts, plan, sla
 from responder.core.event import TIMER, Event
 from responder.core.signal import MINUTE, SECOND, Instant, Span
-from responder.core.sla import WHICH, ClockInputs, Which, reading
+from responder.core.sla import WHICH, ClockInputs, Which
 
 if TYPE_CHECKING:
     from responder.core.book import Book
@@ -120,7 +120,7 @@ def limit(
         return book.calendar_of(owner, service).advance(at, step.within) if step.within is not None else None
     terms, which = book.terms(service), _which(step.within)
     if clock is not None:
-        return reading(clock, which, terms.sla, terms.calendar, at).due_at
+        return sla.due_at(clock, which, terms.sla, terms.calendar)
     target = terms.sla.targets.get(priority, (None, None))[WHICH.index(which)]
     return terms.calendar.advance(at, target) if target is not None else None
 
@@ -147,7 +147,7 @@ def due_at(terms: "Terms", row: "Incident") -> Instant | None:
     responded_at = row.clock.responded_at
     if stage.follows == "response" and responded_at is not None and responded_at <= stage.started_at != row.opened_at:
         return None  # the response is not asked again
-    due = reading(row.clock, stage.follows, terms.sla, terms.calendar, row.last_at).due_at
+    due = sla.due_at(row.clock, stage.follows, terms.sla, terms.calendar)
     return max(due, stage.started_at) if due is not None else None
 
 

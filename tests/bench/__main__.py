@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.bench import daemon, growth, ingest
+from tests.bench import clocks, daemon, growth, ingest
 from tests.bench.table import SHORT, SKIPPED, Row, Skip, show
 
 Measurement = Callable[[Path, bool], Iterator[Row]]
@@ -26,6 +26,9 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = {
     "polls": daemon.polls,
     "flood": daemon.flood,
     "loading": daemon.loading,
+    "refold": clocks.refold,
+    "due": clocks.due,
+    "full-store": clocks.full_store,
     "install": daemon.install,
 }
 
