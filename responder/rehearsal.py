@@ -33,9 +33,11 @@ UNWRITTEN = 500
 class _Memory(Resident):
     """Knows every incident there ever was, so that no decision has to read the store."""
 
-    def __init__(self, reader: Reader, due_of: Callable[[Incident], Instant | None], flush: Callable[[], None]) -> None:
+    def __init__(
+        self, reader: Reader, due_of: Callable[[Incident], Instant | None], flush: Callable[[], None], rank: bool
+    ) -> None:
         super().__init__(reader, due_of, compile_regex)
-        self._flush = flush
+        self._flush, self._rank = flush, rank
         self._newest: dict[StateKey, int] = {}
 
     def apply(self, desk: Desk) -> None:
@@ -44,6 +46,11 @@ class _Memory(Resident):
                 key = (row.rule, row.key_hash)
                 self._newest[key] = max(row.id, self._newest.get(key, 0))
         super().apply(desk)
+
+    def _await_ranking(self, problem: int, due: Instant) -> None:
+        """When nobody is told on the way, causes are ranked once, at the end: they change no decision."""
+        if self._rank:
+            super()._await_ranking(problem, due)
 
     def last_incident(self, rule: str, key_hash: int) -> int | None:
         return self._newest.get((rule, key_hash))
@@ -84,7 +91,7 @@ class Rehearsal:
         self._on_event = on_event
         engine = scratch(file)
         self._reader = Reader(engine)
-        self.resident = _Memory(self._reader, self._due_of, self.flush)
+        self.resident = _Memory(self._reader, self._due_of, self.flush, rank=deliver is not None)
         book.posted = self.resident.windows
         self.resident.rebuild(start)
         problems.put_in_force(book, self.resident.board, self.resident.edges.values())

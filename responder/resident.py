@@ -196,7 +196,7 @@ class Resident:
                 continue
             self.problems[number] = problem
             if problem.due is not None:
-                heapq.heappush(self._waiting, (problem.due, ("problem", number)))
+                self._await_ranking(number, problem.due)
         for service, meter in desk.meters.changed.items():
             if meter is not None:
                 self.meters[service] = meter
@@ -359,6 +359,9 @@ class Resident:
         else:
             self.maintenance.pop(row.name, None)
             self.windows.pop(row.name, None)
+
+    def _await_ranking(self, problem: int, due: Instant) -> None:
+        heapq.heappush(self._waiting, (due, ("problem", problem)))
 
     def _await_alert(self, alert: Alert) -> None:
         if alert.ended:

@@ -362,11 +362,14 @@ class Desk:
 
     def merge(self, item: "Desk") -> None:
         """Take over what an item decided over this desk."""
-        written = item.incidents.changed.keys() - item.counted
-        self.counted -= written
-        self.counted |= {id for id in item.counted if id not in self.incidents.changed}
+        if item.incidents.changed:
+            written = item.incidents.changed.keys() - item.counted
+            self.counted -= written
+            self.counted |= {id for id in item.counted if id not in self.incidents.changed}
         for name in LAYERS:
-            getattr(self, name).changed.update(getattr(item, name).changed)
+            changed = getattr(item, name).changed
+            if changed:
+                getattr(self, name).changed.update(changed)
         if item._board is not None:
             self.board.apply(item._board.rows)
         self.edges += item.edges

@@ -288,9 +288,9 @@ def rank_again(desk: Desk, book: Book, number: int, at: Instant) -> None:
     row = desk.problems.get(number)
     if row is None or row.due is None:
         return
-    services = {found.service for id in row.incidents if (found := desk.incident(id)) is not None}
-    changes = _changes(desk, services, row.problem.opened_at)
-    causes = rank(desk.board.evidence(row.incidents), book.topology, book.weights, changes)
+    clues = desk.board.evidence(row.incidents)
+    changes = _changes(desk, {clue.fact.service for clue in clues if clue.fact.service}, row.problem.opened_at)
+    causes = rank(clues, book.topology, book.weights, changes)
     rated = problem.rated(row.problem, causes, row.count)
     desk.problems.put(number, msgspec.structs.replace(row, problem=rated, due=None))
 

@@ -54,15 +54,20 @@ def tick(item: Tick, desk: Desk, book: Book, now: Instant, resident: Resident, a
     """Apply what is due; what can't be judged yet is looked at again later."""
     if not item.subjects:  # else it is decided again, because a neighbour of its batch failed
         item.subjects = resident.take_due(now, SLICE)
+    alone = len(item.subjects) == 1
     for subject in item.subjects:
-        own = Desk(desk)
+        own = desk if alone else Desk(desk)
         try:
             later = _apply(subject, own, book, now, away)
         except Exception:  # one that fails must not stop the clocks of all others
             log.exception("what was due could not be applied", extra={"subject": ":".join(map(str, subject))})
             later = now + AGAIN
+            if alone:  # its desk is spoiled, and nobody shares it
+                resident.look_again(subject, later)
+                raise
         else:
-            desk.merge(own)
+            if not alone:
+                desk.merge(own)
         if later is not None:
             resident.look_again(subject, later)
     resident.forget_ended(now)

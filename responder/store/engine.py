@@ -42,10 +42,10 @@ def scratch(file: Path | None = None) -> Engine:
     """Return an empty database of no durability for one thread: in memory, or in a file for what is large."""
     url = "sqlite://" if file is None else f"sqlite:///{file}"
     engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
-    metadata.create_all(engine)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode=OFF")
         connection.exec_driver_sql("PRAGMA synchronous=OFF")
+    metadata.create_all(engine)
     return engine
 
 
