@@ -171,10 +171,11 @@ def incidents_assign(server: Server, *, as_json: bool, id: str, to: str) -> None
 @incidents.command("note")
 @click.argument("id")
 @click.argument("text")
+@click.option("--review", is_flag=True, help="It is the review that a major incident waits for.")
 @connection
-def incidents_note(server: Server, *, as_json: bool, id: str, text: str) -> None:
+def incidents_note(server: Server, *, as_json: bool, id: str, text: str, review: bool) -> None:
     """Write a note into the timeline."""
-    _act(server, [id], "note", {"text": text}, as_json)
+    _act(server, [id], "note", {"text": text} | given(review=review), as_json)
 
 
 @incidents.command("resolve")

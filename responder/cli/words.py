@@ -48,6 +48,9 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         ("resolved", item["resolved_at"] and f"{item['resolved_at']} ({item['resolution']})"),
         ("closed", item["closed_at"]),
         ("flags", ", ".join(item["flags"])),
+        ("planned until", item["planned_until"]),
+        ("lead", item["lead"] and f"{item['lead']}, news before {item['update_due_at'] or '-'}"),
+        ("customer", _satisfaction(item["satisfaction"])),
         ("parent", item["parent"]),
         ("previous", item["previous"]),
         ("problem", item["problem"]),
@@ -58,12 +61,30 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         ("description", item["description"]),
         ("takes", ", ".join(item["allowed"])),
     )
+    for stage in item["stages"]:
+        yield "  " + clean(_stage(stage))
     if item["alerts"]:
         yield ""
         yield paint(Cell(f"{item['alerts_count']} alerts, newest first", bold=True))
         for alert in item["alerts"][:ALERTS_SHOWN]:
             labels = ", ".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
             yield f"  {paint(coloured(alert['status']))}  {alert['starts_at']}  {clean(labels)}"
+
+
+def _stage(stage: Json) -> str:
+    ended = f", ended {stage['ended_at']}" if stage["ended_at"] else ""
+    accepted = f", accepted by {stage['accepted_by']}" if stage["accepted_by"] else ""
+    late = ", overdue" if stage["overdue_at"] else ""
+    due = f", due {stage['due_at']}" if stage["due_at"] else ""
+    return f"stage {stage['stage']}: {stage['owner']} since {stage['started_at']}{accepted}{ended}{due}{late}"
+
+
+def _satisfaction(asked: Json | None) -> str:
+    if asked is None:
+        return ""
+    if asked["score"] is not None:
+        return f"gave {asked['score']} of 5 {asked['comment']}".rstrip()
+    return f"was asked{': ' + asked['link'] if asked['link'] else ''}"
 
 
 def problem_row(item: Json, now: Instant) -> list[Cell | str]:

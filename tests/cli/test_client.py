@@ -74,6 +74,7 @@ def test_an_incident_goes_its_way(daemon: Running, run: Run) -> None:
         ("resolve", ["--cause", "cable"]),
         ("reopen", ["--reason", "not yet"]),
         ("resolve", []),
+        ("note", ["what we learnt", "--review"]),
         ("close", []),
     ]
     for name, options in way:

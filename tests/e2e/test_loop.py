@@ -107,6 +107,9 @@ def test_a_bug_goes_from_the_desk_to_its_customer_with_one_stage_overdue(respond
     assert responder.metric("responder_satisfaction_responses_total", service="hotline", score="4") == 1
     assert responder.metric("responder_incident_stage_seconds_count") == 4
     assert responder.metric("responder_service_failures_total", service="hotline") == 1
+    page = responder.run("incidents", "show", "INC-1", "--url", responder.url).stdout
+    assert re.search(r"stage register: desk since .* accepted by anonymous, ended .* overdue", page), page
+    assert "gave 4 of 5 danke <3" in page
     shown = responder.run("incidents", "show", "INC-1", "--json", "--url", responder.url)
     assert json.loads(shown.stdout)["stages"][0]["overdue_at"] is not None
     responder.verify()
@@ -234,3 +237,17 @@ def test_commands_of_a_desk_reach_the_timeline_and_unlawful_ones_say_what_is_law
     assert "reopen" not in refused(responder, "reopen", {"reason": "too late"}, first)
     assert responder.metric("responder_incidents_cancelled_total", reason="duplicate") == 1
     responder.verify()
+
+
+def test_the_customers_link_is_shown_to_who_may_command_only(daemon: Callable[..., Daemon]) -> None:
+    tokens = "[{name: boss, token_env: BOSS, role: responder}, {name: wall, token_env: WALL, role: viewer}]"
+    responder = daemon(FILE + f"auth: {{mode: tokens, tokens: {tokens}}}\n", BOSS="boss-token", WALL="wall-token")
+    boss, wall = ({"authorization": f"Bearer {name}-token"} for name in ("boss", "wall"))
+    body = {"service": "hotline", "title": "t", "priority": "P1"}
+    assert responder.ask("POST", "/api/v1/incidents", json=body, headers=boss).status_code == 201
+    for _ in range(3):
+        shown = responder.ask("POST", "/api/v1/incidents/INC-1/handover", json={}, headers=boss).json()
+    link = shown["satisfaction"]["link"]
+    assert link is not None
+    assert responder.get("/api/v1/incidents/INC-1", headers=wall)["satisfaction"]["link"] is None
+    assert responder.ask("POST", link.removeprefix("https://desk.example"), data={"score": "5"}).status_code == 200
