@@ -231,11 +231,12 @@ def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, 
     elif not common.items() <= labels.items():
         common = {name: value for name, value in common.items() if labels.get(name) == value}
     counts = {"alerts_count": incident.alerts_count + 1, "firing": incident.firing + (not momentary)}
-    if common is incident.common:
+    started_at = min(incident.started_at, alert.starts_at)
+    if common is incident.common and started_at == incident.started_at:
         incident = desk.recount(incident, **counts)
     else:
         desk.counted.discard(incident.id)
-        incident = desk.amend(incident, common=common, **counts)
+        incident = desk.amend(incident, common=common, started_at=started_at, **counts)
     if incident.alerts_count > 1 and rule.incident is not None and not rule.incident.priority.fixed:
         context = {"key": incident.key, "labels": labels, "annotations": alert.annotations}
         priority, _, _ = priority_of(book, rule, rule.incident, context)
@@ -363,16 +364,18 @@ def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, caus
         row = msgspec.structs.replace(row, state=turn.state, seen_at=max(row.seen_at, seen))
         desk.states.put((rule.id, row.key_hash), row)
     for edge in turn.edges:
+        true_at = edge.at
         if cause.accepted_at is not None and cause.accepted_at > edge.at:
             edge = msgspec.structs.replace(edge, at=cause.accepted_at)
-        _act(desk, book, rule, desk.states.get((rule.id, row.key_hash)) or row, edge, cause)
+        _act(desk, book, rule, desk.states.get((rule.id, row.key_hash)) or row, edge, cause, true_at)
     if not turn.edges and not isinstance(told, Due):
         return row
     keys.rest(desk, rule, row.key_hash)
     return desk.states.get((rule.id, row.key_hash))
 
 
-def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: Cause) -> None:
+def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: Cause, true_at: Instant) -> None:
+    """Act on an edge, which counts from when we accepted it; *true_at*: when it came about."""
     actor = Actor("rule", rule.id)
     incident = desk.incidents.get(row.incident) if row.incident is not None else None
     if incident is not None:  # what time did to it comes first
@@ -393,7 +396,9 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
         elif rule.incident is not None:
             book.would_open(rule.id, edge.at)
     elif incident is not None:
-        incident = lifecycle.condition_cleared(desk, book, incident, edge.at, actor, edge.expired)
+        if isinstance(rule.when, EventWhen) and cause.alert is not None and cause.alert.ends_at is not None:
+            true_at = min(true_at, cause.alert.ends_at)
+        incident = lifecycle.condition_cleared(desk, book, incident, edge.at, actor, edge.expired, true_at)
     _feed(desk, book, rule, row, incident, edge)
 
 

@@ -49,6 +49,7 @@ class Incident(Struct, frozen=True):
     impact: str | None
     urgency: str | None
     started_at: Instant
+    """The earliest start of its alerts; from the second one on counted, not folded."""
     opened_at: Instant
     clock: ClockInputs
     state: State = "open"

@@ -115,14 +115,19 @@ def condition_returned(desk: Desk, book: Book, row: Incident, at: Instant, actor
 
 
 def condition_cleared(
-    desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, expired: bool = False
-) -> Incident:
-    """The key's condition holds no more: what is not resolved yet resolves by that."""
+    desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, expired: bool = False,
+    true_at: Instant | None = None,
+) -> Incident:  # fmt: skip
+    """The key's condition holds no more: what is not resolved yet resolves by that.
+
+    We accept it *at*; it came about at *true_at*, which is kept within the incident's time.
+    """
     if not row.holds:
         return row
+    data = {"recovered_at": max(min(at if true_at is None else true_at, at), row.opened_at)}
     if row.state not in UNRESOLVED:
-        return _record(desk, book, row.id, "alert_cleared", at, actor, {})
-    row = _record(desk, book, row.id, "recovered", at, actor, {"recovered_at": at})
+        return _record(desk, book, row.id, "alert_cleared", at, actor, data)
+    row = _record(desk, book, row.id, "recovered", at, actor, data)
     return _resolve(desk, book, row, at, actor, {"resolution": "expired" if expired else "recovered"})
 
 

@@ -290,7 +290,9 @@ def test_an_incident_is_the_fold_of_its_events(data: st.DataObject) -> None:
     check(story)
 
 
-FOLDED = tuple(f for f in Incident.__struct_fields__ if f not in ("common", "alerts_count", "firing", "alarmed_at"))
+FOLDED = tuple(
+    f for f in Incident.__struct_fields__ if f not in ("common", "alerts_count", "firing", "alarmed_at", "started_at")
+)
 
 
 def check(story: Story) -> None:
@@ -333,3 +335,30 @@ def test_a_worse_alert_is_rated_by_the_same_templates() -> None:
     for name in ("A", "B"):
         story.fire(name, tier="low", severity="critical")
     assert (story.states(), story.incident().priority) == (["open"], "P5")
+
+def test_recovered_at_is_when_the_condition_cleared_and_resolved_at_when_we_accepted_that() -> None:
+    story = Story()
+    story.fire(starts=0)
+    story.until(10 * MINUTE)
+    story.push(alert("A", story.now, firing=False, starts=0, ends=8 * MINUTE))
+    row = story.incident()
+    assert (story.at(row.recovered_at), story.at(row.resolved_at)) == (8 * MINUTE, 10 * MINUTE)
+
+
+def test_an_end_from_before_the_incident_opened_does_not_go_back_behind_it() -> None:
+    story = Story()
+    story.until(5 * MINUTE)
+    story.fire(starts=0)
+    story.until(10 * MINUTE)
+    story.push(alert("A", story.now, firing=False, starts=0, ends=MINUTE))
+    row = story.incident()
+    assert (story.at(row.opened_at), story.at(row.recovered_at)) == (5 * MINUTE, 5 * MINUTE)
+
+
+def test_started_at_is_the_earliest_start_of_its_alerts() -> None:
+    story = Story()
+    story.until(5 * MINUTE)
+    story.fire(host="1", starts=4 * MINUTE)
+    story.fire(host="2", starts=MINUTE)
+    story.fire(host="3", starts=3 * MINUTE)
+    assert story.at(story.incident().started_at) == MINUTE
