@@ -85,14 +85,15 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
     previous = desk.last_incident(what.rule, what.key_hash) if what.rule is not None else None
     planned_until = book.planned_until(what.service, {**what.about, **what.labels}, at)
     flags = [flag for flag, on in (("planned", planned_until is not None), ("major", what.major)) if on]
+    first = stages.first(book, what.service, what.priority, at, planned=planned_until is not None)
     data: dict[str, Any] = {
         "rule": what.rule, "key": what.key, "key_hash": what.key_hash, "service": what.service, "team": service.team,
-        "owner": service.team, "title": what.title, "priority": what.priority, "impact": what.impact,
+        "owner": first[0]["owner"] if first else service.team, "title": what.title, "priority": what.priority, "impact": what.impact,
         "urgency": what.urgency, "started_at": min(what.started_at, at), "labels": what.labels,
         "description": what.description, "runbook": what.runbook, "source": what.source,
         "reopen_within": what.reopen_within, "max_age": what.max_age, "previous": previous, "flags": flags,
         "planned_until": planned_until, "holds": what.rule is not None, "taking": what.rule is not None,
-        "stages": stages.first(book, what.service, what.priority, at, planned=planned_until is not None),
+        "stages": first,
     }  # fmt: skip
     if what.major:
         data |= {"lead": book.lead(service.team), "update_every": MAJOR_EVERY, "news_at": at}
