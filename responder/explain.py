@@ -67,6 +67,8 @@ def read_signals(body: bytes, settings: Settings, source: str | None, at: Instan
         assert isinstance(decoded.refusal.body, bytes)
         said: Any = msgspec.json.decode(decoded.refusal.body)
         raise ExplainError(said["message"] if isinstance(said, dict) else str(said))
+    if not decoded.signals:
+        raise ExplainError("there is no alert in it")
     return decoded.signals
 
 
@@ -87,6 +89,8 @@ def _parsed(webhook: Webhook, body: bytes, at: Instant) -> Sequence[Signal]:
         parsed = webhook.parse({"content-type": "application/json"}, body, at)
     except Rejected as error:
         raise ExplainError(str(error)) from None
+    if not parsed:
+        raise ExplainError("there is no alert in it")
     for one in parsed:
         if one.signal is None:
             raise ExplainError(one.error or "an acknowledgement is no alert")

@@ -97,6 +97,8 @@ def test_a_text_may_come_by_any_push_source(explain):
     [
         ("{", (), "not JSON"),
         ("", (), "not JSON"),
+        ("[]", (), "there is no alert in it"),
+        ({"alerts": []}, (), "there is no alert in it"),
         ("[{}]", (), "labels in body is required"),
         ({"labels": {}}, (), "at least one label pair required"),
         ("3", (), "cannot unmarshal"),

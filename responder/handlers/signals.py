@@ -102,7 +102,7 @@ def alerts_polled(item: AlertsPolled, desk: Desk, book: Book, now: Instant, care
         if fp in seen or alert is None or alert.ended or not alert.polled or alert.source != item.source:
             continue
         let_go(desk, book, alert, now)
-    _answered(item.source, desk, book, item.at)
+    _answered(item.source, desk, book, item.at, now)
     return results
 
 
@@ -131,7 +131,7 @@ def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, away
         else:
             book.evaluated(rule.id)
             desk.merge(own)
-    _answered(item.source, desk, book, item.at)
+    _answered(item.source, desk, book, item.at, now)
 
 
 def poll_failed(item: PollFailed, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
@@ -167,12 +167,12 @@ def poll_failed(item: PollFailed, desk: Desk, book: Book, now: Instant, careful:
     desk.sources.put(item.source, msgspec.structs.replace(row, incident=incident.id))
 
 
-def _answered(source: str, desk: Desk, book: Book, at: Instant) -> None:
+def _answered(source: str, desk: Desk, book: Book, at: Instant, now: Instant) -> None:
     book.tally.heard.add(source)
     row = desk.sources.get(source)
     if row is None or row.failing_since is None:
         return
     incident = desk.incidents.get(row.incident) if row.incident is not None else None
     if incident is not None:
-        lifecycle.condition_cleared(desk, book, incident, at, Actor("source", source))
+        lifecycle.condition_cleared(desk, book, incident, now, Actor("source", source), true_at=at)
     desk.sources.put(source, SourceState(source, None, at))
