@@ -77,6 +77,9 @@ def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incide
             _tell(desk, _team_hears(book, row, "breached"), _part("breached", row, event))
         case "stage_overdue":
             _tell(desk, _lead_hears(book, row, data["owner"]), _part("overdue", row, event))
+        case "update_overdue":
+            part = _part("overdue", row, event)
+            _tell(desk, _lead_hears(book, row, row.team), replace(part, about={"stage": row.stage, "news": True}))
         case "priority_changed" if before is not None and not over(row):
             waits = book.holds and row.priority == "P1"  # for a root: a P1 never does
             known = {*row.told, *(() if waits else _team_hears(book, before, "opened"))}

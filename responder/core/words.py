@@ -76,7 +76,7 @@ def _happened(part: Part, row: Incident) -> str:
         case "stage":
             return f"{about.get('stage')} is now with {about.get('owner')}"
         case "overdue":
-            return f"{about.get('stage')} is overdue"
+            return "news was promised by now" if about.get("news") else f"{about.get('stage')} is overdue"
         case "warned":
             return f"{about.get('percent')}% of the {about.get('target')} time is used"
         case "breached":

@@ -165,6 +165,15 @@ def test_an_overdue_stage_goes_to_the_lead() -> None:
     assert "overdue" not in post.kinds("chat")
 
 
+def test_a_major_incident_without_news_reminds_the_lead() -> None:
+    post = Post(AT_ONCE, ChannelSpec("boss", bundle=0), refs=(ChannelRef("chat"),), lead=(ChannelRef("boss"),))
+    post.fire("a")
+    post.do("major", lead="lea", every=300 * SECOND)
+    post.at(310)
+    assert post.said("boss") == [(300, "overdue", 1, 0)]
+    assert "news was promised by now" in post.sent[-1][1].text
+
+
 def test_a_higher_priority_is_told_to_those_who_were_not_to_hear_of_the_lower() -> None:
     pager = ChannelRef("pager", priorities=("P1",))
     post = Post(AT_ONCE, ChannelSpec("pager", bundle=0), refs=(ChannelRef("chat"), pager))
