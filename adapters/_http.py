@@ -1,29 +1,52 @@
-"""The one HTTP client of all adapters: connections per host, time-outs, size bounds, errors in words.
+"""The one HTTP client of all adapters, on httpx: connections per host, time-outs, size bounds, errors in words.
 
 A source that hangs holds its own share of a host's connections and no others. Nothing of
 a URL but its origin is ever printed: paths and user names of webhooks are secrets.
+
+httpx's transport is used without its client, which adds what is not wanted here (redirects,
+cookies, proxies from the environment, a log line with the whole URL) for a quarter of the
+CPU: a thousand queries every 15 s may cost 8 % of one core.
 """
 
 import asyncio
 import base64
+import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import httpcore
+import httpx
 from msgspec import Struct
 
-from adapters._wire import Answer, Connection, WireError, connect
+from adapters._network import Network, lookup_took
 from responder.ports import SECOND, VERSION, Instant, Permanent, Secret, Span, Transient
 
 PER_HOST: Final = 4
 MEGABYTE: Final = 1024 * 1024
 _LONGEST_RETRY_AFTER: Final[Span] = 24 * 3600 * SECOND
 _IDLE_FOR: Final = 60.0
+
+_Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case; several of one name are joined by commas."""
+    body: bytes
+    phases: dict[str, float]
+    """Seconds of ``resolve``, ``connect``, ``tls`` (0 on a kept connection), ``processing``, ``transfer``."""
+    certificate_ends: float | None = None
+    """When the server's certificate ends, seconds since the epoch; known if the connection is new."""
 
 
 class Tls(Struct, frozen=True):
@@ -65,62 +88,65 @@ class Pool:
     async def aclose(self) -> None:
         """Close every connection."""
         for host in self._hosts.values():
-            host.close()
+            await host.aclose()
         self._hosts.clear()
 
 
+class _Transport(httpx.AsyncHTTPTransport):
+    """One connection of httpx, opened by :class:`Network`: httpx has no parameter for that."""
+
+    def __init__(self, context: ssl.SSLContext | None, keep: bool) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context, max_connections=1, max_keepalive_connections=int(keep), keepalive_expiry=_IDLE_FOR,
+            network_backend=Network(),
+        )  # fmt: skip
+
+
 class _Host:
-    """One server and the connections to it."""
+    """One server and the connections to it.
+
+    Each has a transport of its own, and one that failed is replaced: a request that is cancelled at
+    the wrong moment leaves httpcore's pool with a connection that it takes for busy for ever.
+    """
 
     def __init__(self, parts: SplitResult, tls: Tls, keep: bool) -> None:
-        assert parts.hostname is not None
-        self.host = parts.hostname
-        self.port = parts.port or (443 if parts.scheme == "https" else 80)
-        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        self.tls = tls_context(tls) if parts.scheme == "https" else None
         self.names: set[str] = set()
-        self._keep = keep
-        self._idle: list[tuple[float, Connection]] = []
-        self._slots = asyncio.Semaphore(PER_HOST)
+        context = tls_context(tls) if parts.scheme == "https" else None
+        self._new = partial(_Transport, context, keep)
+        self._free: asyncio.LifoQueue[_Transport] = asyncio.LifoQueue()
+        for _ in range(PER_HOST):
+            self._free.put_nowait(self._new())
         self._shares: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
-    async def slot(self, name: str) -> AsyncIterator[None]:
+    async def slot(self, name: str) -> AsyncIterator[_Transport]:
         """Wait for a free connection; no source may take the share of another on the same host."""
         share = self._shares.setdefault(name, asyncio.Semaphore(max(1, PER_HOST // len(self.names))))
-        async with share, self._slots:
-            yield
+        async with share:
+            transport = await self._free.get()
+            try:
+                yield transport
+            except BaseException:
+                failed, transport = transport, self._new()
+                await failed.aclose()
+                raise
+            finally:
+                self._free.put_nowait(transport)
 
-    def idle(self) -> Connection | None:
-        """Take the connection that was used last, if one is still good."""
-        while self._idle:
-            since, connection = self._idle.pop()
-            if connection.reusable and asyncio.get_running_loop().time() - since < _IDLE_FOR:
-                return connection
-            connection.close()
-        return None
-
-    def give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next request, when both sides may."""
-        if self._keep and connection.reusable:
-            self._idle.append((asyncio.get_running_loop().time(), connection))
-        else:
-            connection.close()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[1].close()
+    async def aclose(self) -> None:
+        while not self._free.empty():
+            await self._free.get_nowait().aclose()
 
 
 class Client:
     """One server as one source or channel sees it."""
 
     def __init__(self, host: _Host, name: str, parts: SplitResult, headers: Mapping[str, str]) -> None:
-        self.origin = host.origin
+        self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._host, self._name = host, name
-        self._path, self._query = parts.path.rstrip("/"), parts.query
-        self._exact = parts.path or "/"
-        self._head = _render(_merged(_defaults(parts), headers))
+        self._url = _url(parts)
+        self._below = parts.path.rstrip("/")
+        self._headers = _encoded(_merged(_defaults(parts, self._url), headers))
 
     async def fetch(
         self, method: str, path: str | None = None, *, within: Span, body: bytes = b"",
@@ -137,44 +163,102 @@ class Client:
             Transient: No answer came: time-out, refused, not trusted, cut off.
             Permanent: The answer is too large.
         """
-        if path is None:
-            target = self._exact + (f"?{self._query}" if self._query else "")
-        else:
-            target = self._path + path
-        length = f"Content-Length: {len(body)}\r\n" if body or method not in ("GET", "HEAD") else ""
-        head = f"{method} {target} HTTP/1.1\r\n{self._head}{length}{_render(headers) if headers else ''}\r\n"
+        url = self._url if path is None else self._url.copy_with(raw_path=(self._below + path).encode("ascii"))
+        every = self._headers + _encoded(headers or {})
+        if body or method not in ("GET", "HEAD"):
+            every.append((b"Content-Length", b"%d" % len(body)))
+        request = httpx.Request(
+            method, url, headers=every, stream=httpx.ByteStream(body)
+        )  # these headers and no others
         try:
-            async with asyncio.timeout(within / SECOND), self._host.slot(self._name):
-                return await self._exchange(head.encode("latin-1") + body, limit, cut, method == "HEAD")
+            async with asyncio.timeout(within / SECOND), self._host.slot(self._name) as transport:
+                return await self._exchange(transport, request, limit, cut)
         except TimeoutError:
             raise Transient(f"{self.origin} did not answer within {within / SECOND:g} s", "timeout") from None
-        except ssl.SSLError as error:
-            raise Transient(f"no trusted connection to {self.origin}: {_tls_words(error)}", "tls") from None
-        except OSError as error:
-            raise Transient(f"cannot reach {self.origin}: {_os_words(error)}", "unreachable") from None
-        except WireError as error:
-            kind = Permanent if error.reason == "too_large" else Transient
-            raise kind(f"{self.origin}: {error}", error.reason) from None
+        except (httpx.TransportError, ssl.SSLError) as error:  # httpx leaves TLS errors after the handshake as they are
+            raise _failure(error, self.origin) from None
 
-    async def _exchange(self, request: bytes, limit: int, cut: bool, bodiless: bool) -> Answer:
-        connection = self._host.idle()
-        if connection is not None:
+    async def _exchange(self, transport: _Transport, request: httpx.Request, limit: int, cut: bool) -> Answer:
+        while True:
+            watch = _Watch()
+            request.extensions = {"trace": watch}
             try:
-                return await self._on(connection, request, limit, cut, bodiless)
-            except WireError as error:
-                if error.begun or error.reason != "unreachable":
-                    raise  # else: the server had ended the kept connection; ask once more on a fresh one
-        connection = await connect(self._host.host, self._host.port, self._host.tls)
-        return await self._on(connection, request, limit, cut, bodiless)
+                return await self._answer(transport, request, watch, limit, cut)
+            except (httpx.NetworkError, httpx.RemoteProtocolError):
+                if watch.opened or watch.begun:
+                    raise  # else: the server had ended the kept connection, which is gone now; ask on a fresh one
 
-    async def _on(self, connection: Connection, request: bytes, limit: int, cut: bool, bodiless: bool) -> Answer:
+    async def _answer(
+        self, transport: _Transport, request: httpx.Request, watch: "_Watch", limit: int, cut: bool
+    ) -> Answer:
         try:
-            answer = await connection.exchange(request, limit, cut, bodiless)
+            response = await transport.handle_async_request(request)
         except BaseException:
-            connection.close()
+            await watch.hang_up()
             raise
-        self._host.give_back(connection)
-        return answer
+        try:
+            new = watch.opened and request.url.scheme == "https"
+            certificate_ends = _certificate_ends(response) if new else None
+            chunks: list[bytes] = []
+            room = limit
+            async for chunk in response.aiter_raw():
+                chunks.append(chunk[:room])
+                room -= len(chunk)
+                if room < 0:
+                    break
+        finally:
+            await response.aclose()  # what was not read to its end is not kept
+        if room < 0 and not cut:
+            raise Permanent(f"{self.origin}: the answer is over {limit} bytes", "too_large")
+        headers = dict(response.headers.items())
+        return Answer(response.status_code, headers, b"".join(chunks), watch.phases(), certificate_ends)
+
+
+class _Watch:
+    """The ``trace`` of one request: httpcore tells each step as it starts and completes."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, float] = {}
+        self._stream: httpcore.AsyncNetworkStream | None = None
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self._at[event] = asyncio.get_running_loop().time()
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+
+    @property
+    def opened(self) -> bool:
+        """Whether a connection was opened for it."""
+        return "connection.connect_tcp.started" in self._at
+
+    @property
+    def begun(self) -> bool:
+        """Whether an answer has begun."""
+        return "http11.receive_response_headers.complete" in self._at
+
+    async def hang_up(self) -> None:
+        """End a connection that was given up in its TLS handshake: httpcore forgets it, but leaves it open."""
+        if self._stream is not None and "connection.start_tls.complete" not in self._at:
+            await self._stream.aclose()
+
+    def phases(self) -> dict[str, float]:
+        """Return the seconds of each phase of a request that is over."""
+        resolve = lookup_took.get() if self.opened else 0.0
+        return {
+            "resolve": resolve,
+            "connect": self._took("connection.connect_tcp") - resolve,
+            "tls": self._took("connection.start_tls"),
+            "processing": self._took("http11.receive_response_headers"),
+            "transfer": self._took("http11.receive_response_body"),
+        }
+
+    def _took(self, step: str) -> float:
+        return self._at.get(f"{step}.complete", 0.0) - self._at.get(f"{step}.started", 0.0)
+
+
+def _certificate_ends(response: httpx.Response) -> float:
+    certificate = response.extensions["network_stream"].get_extra_info("ssl_object").getpeercert()
+    return float(ssl.cert_time_to_seconds(certificate["notAfter"]))
 
 
 def good(answer: Answer, origin: str, now: Callable[[], Instant]) -> Answer:
@@ -261,9 +345,17 @@ def _split(url: Secret) -> SplitResult:
     return parts
 
 
-def _defaults(parts: SplitResult) -> dict[str, str]:
+def _url(parts: SplitResult) -> httpx.URL:
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        return httpx.URL(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{target}")
+    except httpx.InvalidURL:
+        raise ValueError("the URL has a host that can't be a name or an address") from None
+
+
+def _defaults(parts: SplitResult, url: httpx.URL) -> dict[str, str]:
     defaults = {
-        "Host": parts.netloc.rpartition("@")[2],
+        "Host": url.netloc.decode("ascii"),
         "User-Agent": f"responder/{VERSION}",
         "Accept": "*/*",
         "Accept-Encoding": "identity",  # what a limit in bytes means, and cheaper on the paths that matter
@@ -278,17 +370,45 @@ def _merged(defaults: Mapping[str, str], headers: Mapping[str, str]) -> dict[str
     return {name: value for name, value in defaults.items() if name.lower() not in given} | dict(headers)
 
 
-def _render(headers: Mapping[str, str]) -> str:
+def _encoded(headers: Mapping[str, str]) -> _Headers:
     for name, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(
             r"[\t\x20-\x7e\x80-\xff]*", value
         ):
             raise ValueError(f"header {name!r} has characters that no header may have")
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def _http_date(text: str) -> float:
     return parsedate_to_datetime(text).timestamp()
+
+
+def _failure(error: httpx.TransportError | ssl.SSLError, origin: str) -> Transient | Permanent:
+    """Return in our words why no answer came."""
+    if isinstance(error, httpx.ProtocolError):
+        return _not_http(str(error), origin)
+    cause = next((each for each in _chain(error) if isinstance(each, OSError) and each.errno is not None), None)
+    if isinstance(cause, ssl.SSLError):
+        return Transient(f"no trusted connection to {origin}: {_tls_words(cause)}", "tls")
+    words = _os_words(cause) if cause is not None else "the connection ended"
+    if isinstance(error, httpx.ConnectError):
+        return Transient(f"cannot reach {origin}: {words}", "unreachable")
+    return Transient(f"{origin}: the connection ended before the answer did: {words}", "unreachable")
+
+
+def _not_http(words: str, origin: str) -> Transient | Permanent:
+    """Tell apart what httpx has one class for, by the words of httpcore and h11."""
+    if "buffer too long" in words:
+        return Permanent(f"{origin}: the head of the answer is too long", "too_large")
+    if "disconnected" in words or "closed connection" in words:
+        return Transient(f"{origin}: the connection ended before the answer did", "unreachable")
+    return Transient(f"{origin}: what came back is no HTTP: {words}", "protocol")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _tls_words(error: ssl.SSLError) -> str:
@@ -296,4 +416,5 @@ def _tls_words(error: ssl.SSLError) -> str:
 
 
 def _os_words(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+    known = error.errno is not None and error.errno > 0  # below: the name service's own numbers
+    return os.strerror(error.errno or 0) if known else error.strerror or str(error)

@@ -8,10 +8,9 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from adapters._http import MEGABYTE
+from adapters._http import MEGABYTE, Answer
 from adapters._page import Page, PageSource, compile_regex, parse_selector
 from adapters._server import Every, ServerSettings
-from adapters._wire import Answer
 from responder.ports import SECOND, Context, Permanent, Transient
 
 

@@ -11,9 +11,8 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import Raw, Struct
 
-from adapters._http import MEGABYTE, good, readable, said
+from adapters._http import MEGABYTE, Answer, good, readable, said
 from adapters._server import Every, ServerSettings
-from adapters._wire import Answer
 from responder.ports import (
     SECOND,
     Context,

@@ -1,21 +1,26 @@
 """The HTTP client: bounded in time and size, and no source in another's way."""
 
 import asyncio
+import contextlib
 import itertools
+import logging
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
+import httpcore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._http import Pool, Tls, good, retry_after
-from adapters._wire import Answer, Connection, WireError
+from adapters._http import Answer, Pool, Tls, good, retry_after
 from responder.ports import SECOND, Context, Permanent, Secret, Span, Transient
 from tests.adapters.conftest import AT, Loopback, Request, free_port, reply, with_context
 
@@ -84,11 +89,20 @@ def test_a_name_that_no_server_has_is_unreachable() -> None:
     assert caught.value.reason in ("unreachable", "timeout")
 
 
-@pytest.mark.parametrize(("raw", "reason"), [(b"", "unreachable"), (b"SSH-2.0-x\r\n", "protocol")])
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "unreachable"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nhel", "unreachable"),
+        (b"SSH-2.0-x\r\n\r\n", "protocol"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n", "protocol"),
+    ],
+)
 def test_what_is_no_http_is_an_error_and_not_a_crash(serve: Serve, raw: bytes, reason: str) -> None:
+    server = serve(lambda r: raw)
     with pytest.raises(Transient) as caught:
-        ask(serve(lambda r: raw).url)
-    assert caught.value.reason == reason
+        ask(server.url)
+    assert (caught.value.reason, len(server.requests)) == (reason, 1)
 
 
 def test_an_answer_that_is_too_long_is_refused_without_being_held(serve: Serve) -> None:
@@ -101,6 +115,24 @@ def test_an_answer_that_is_too_long_is_refused_without_being_held(serve: Serve) 
 def test_an_endless_head_is_refused(serve: Serve) -> None:
     with pytest.raises(Permanent, match="head of the answer"):
         ask(serve(lambda r: b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000).url)
+
+
+def test_what_the_base_url_encodes_is_sent_as_it_stands(serve: Serve) -> None:
+    server = serve(lambda r: reply())
+    ask(server.url + "/a%2Fb/c;d?e=%20+f%7B&g")
+    assert server.requests[0].target == "/a%2Fb/c;d?e=%20+f%7B&g"
+
+
+def test_no_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    assert ask(serve(lambda r: reply("direct")).url).body == b"direct"
+
+
+def test_no_log_line_tells_where_a_message_goes(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    ask(serve(lambda r: reply()).url + "/secret-token")
+    assert "secret-token" not in caplog.text
 
 
 def test_an_error_never_shows_the_path_of_a_url(serve: Serve) -> None:
@@ -167,6 +199,33 @@ def test_a_host_gets_at_most_four_connections(serve: Serve) -> None:
     assert server.connections == 4
 
 
+def test_requests_that_are_given_up_at_any_moment_leave_no_connection_behind(serve: Serve) -> None:
+    def script(request: Request) -> bytes:
+        time.sleep(0.001)
+        return reply("1")
+
+    server = serve(script)
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(server.url))
+        for step in range(60):
+            asked = [asyncio.ensure_future(client.fetch("GET", within=5 * SECOND)) for _ in range(6)]
+            await asyncio.sleep(step / 10_000)
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        answers = await asyncio.gather(*(client.fetch("GET", within=5 * SECOND) for _ in range(8)))
+        assert [a.body for a in answers] == [b"1"] * 8
+        for _ in range(100):
+            left = [connection for connection in server._open if connection.fileno() >= 0]
+            if len(left) <= 4:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{len(left)} connections are still open")
+
+    with_context(work)
+
+
 def test_a_source_that_hangs_takes_no_connection_of_another_on_the_same_host(serve: Serve) -> None:
     server = serve(lambda r: None if r.target == "/hang" else reply("1"))
 
@@ -226,13 +285,10 @@ def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(headers: dict[str, s
     assert retry_after(Answer(429, headers, b"", {}), AT) == pause
 
 
-class _Pipe(asyncio.Transport):
-    def write(self, data: object) -> None: ...
-
-    def abort(self) -> None: ...
-
-    def is_closing(self) -> bool:
-        return False
+def ask_bytes(pieces: list[bytes]) -> Answer:
+    """Return what is made of the bytes that a server sends, as they arrive piece by piece."""
+    with mock.patch("adapters._http.Network", lambda: httpcore.AsyncMockBackend(pieces)):
+        return ask("http://a", limit=1000)
 
 
 @given(body=st.binary(max_size=200), cuts=st.lists(st.integers(0, 400), max_size=8), chunked=st.booleans())
@@ -244,35 +300,14 @@ def test_an_answer_is_the_same_however_its_bytes_arrive(body: bytes, cuts: list[
     else:
         raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     bounds = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
-
-    async def main() -> Answer:
-        connection = Connection()
-        connection.connection_made(_Pipe())
-        answer = asyncio.ensure_future(connection.exchange(b"", 1000))
-        await asyncio.sleep(0)
-        for start, stop in itertools.pairwise(bounds):
-            connection.data_received(raw[start:stop])
-        return await answer
-
-    answer = asyncio.run(main())
+    answer = ask_bytes([raw[start:stop] for start, stop in itertools.pairwise(bounds)])
     assert (answer.status, answer.body) == (200, body)
 
 
 @given(raw=st.binary(max_size=300))
-def test_no_bytes_of_a_server_raise_anything_but_a_wire_error(raw: bytes) -> None:
-    async def main() -> None:
-        connection = Connection()
-        connection.connection_made(_Pipe())
-        answer = asyncio.ensure_future(connection.exchange(b"", 1000))
-        await asyncio.sleep(0)
-        connection.data_received(b"HTTP/1.1 200 OK\r\n" + raw)
-        connection.connection_lost(None)
-        try:
-            await answer
-        except WireError:
-            pass
-
-    asyncio.run(main())
+def test_no_bytes_of_a_server_raise_anything_but_our_errors(raw: bytes) -> None:
+    with contextlib.suppress(Transient, Permanent):
+        ask_bytes([b"HTTP/1.1 200 OK\r\n" + raw])
 
 
 @pytest.fixture(scope="module")
@@ -299,23 +334,69 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_name_server_that_is_silent_holds_nobody_else_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, over = serve(lambda r: reply("1")), threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) and [])
+
+    async def work(context: Context) -> None:
+        lost = context.http("lost", Secret("http://lost.example"))
+        asked = [asyncio.ensure_future(lost.fetch("GET", within=SECOND // 2)) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(asyncio.to_thread(int, "1"), 0.2) == 1
+        assert (await context.http("a", Secret(server.url)).fetch("GET", within=SECOND // 5)).body == b"1"
+        failures = await asyncio.gather(*asked, return_exceptions=True)
+        assert {getattr(failure, "reason", "") for failure in failures} == {"timeout"}
+
+    began = time.monotonic()
+    with_context(work)
+    assert time.monotonic() - began < 5
+    over.set()
+
+
+def test_a_name_is_reached_at_the_address_that_answers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda r: reply("1"))
+
+    def look_up(host: str, port: int, **_: object) -> list[Any]:
+        time.sleep(0.02)
+        return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    answer = ask(server.url.replace("127.0.0.1", "shop.example"))
+    assert (answer.body, server.requests[0].headers["host"]) == (b"1", f"shop.example:{server.port}")
+    assert answer.phases["resolve"] >= 0.02 > answer.phases["connect"] > 0
+
+
+def test_the_phases_of_a_kept_connection_have_no_opening(serve: Serve) -> None:
+    server = serve(lambda r: reply("1"))
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(server.url))
+        first, second = [(await client.fetch("GET", within=SECOND)).phases for _ in range(2)]
+        assert first["connect"] > 0 and {second[phase] for phase in ("resolve", "connect", "tls")} == {0.0}
+        assert min(second["processing"], second["transfer"]) > 0
+
+    with_context(work)
+
+
+async def safe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one request of a connection."""
+    try:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply("safe"))
+        await writer.drain()
+        await reader.read()
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
 def test_tls_is_verified_and_a_file_of_authorities_is_what_verifies_it(certificate: Path) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(reply("safe"))
-            await writer.drain()
-            await reader.read()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
     async def work(lent: Context) -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.start_server(safe, "127.0.0.1", 0, ssl=context)
         url = Secret(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         trusting = lent.http("a", url, tls=Tls(ca_file=str(certificate / "cert.pem")))
         got = await trusting.fetch("GET", within=5 * SECOND)
@@ -329,13 +410,40 @@ def test_tls_is_verified_and_a_file_of_authorities_is_what_verifies_it(certifica
     with_context(work)
 
 
-def test_a_server_that_never_ends_its_tls_handshake_is_given_up(serve: Serve) -> None:
-    with pytest.raises(Transient) as caught:
-        ask(f"https://127.0.0.1:{_silent(serve).port}", within=SECOND // 5)
-    assert caught.value.reason == "timeout"
+def test_a_server_that_asks_for_a_certificate_gets_ours(certificate: Path) -> None:
+    cert, key = str(certificate / "cert.pem"), str(certificate / "key.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=cert)
+    context.load_cert_chain(cert, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def work(lent: Context) -> None:
+        server = await asyncio.start_server(safe, "127.0.0.1", 0, ssl=context)
+        url = Secret(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        known = lent.http("a", url, tls=Tls(cert, cert, key))
+        assert (await known.fetch("GET", within=5 * SECOND)).body == b"safe"
+        with pytest.raises(Transient) as caught:
+            await lent.http("b", url, tls=Tls(cert)).fetch("GET", within=5 * SECOND)
+        assert caught.value.reason in ("tls", "unreachable")  # its alert may be overtaken by its hanging up
+        server.close()
+
+    with_context(work)
 
 
-def _silent(serve: Serve) -> Loopback:
-    server = serve(lambda r: None)
-    server._talk = lambda connection: None  # type: ignore[method-assign]
-    return server
+def test_a_server_that_never_ends_its_tls_handshake_is_given_up_and_hung_up_on() -> None:
+    async def work(context: Context) -> None:
+        hung_up = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+            hung_up.set()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        url = Secret(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(Transient) as caught:
+            await context.http("a", url).fetch("GET", within=SECOND // 5)
+        assert caught.value.reason == "timeout"
+        await asyncio.wait_for(hung_up.wait(), 1)
+        server.close()
+
+    with_context(work)
