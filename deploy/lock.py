@@ -24,10 +24,22 @@ HEAD = "# Made by `make lock` from pyproject.toml. Versions and hashes; the inde
 def resolve(requirements: list[str]) -> dict[str, str]:
     """Return name -> version of everything that the requirements need."""
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        command = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--report", report.name]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--dry-run",
+            "--ignore-installed",
+            "--report",
+            report.name,
+        ]
         subprocess.run([*command, *requirements], check=True)
         found = json.loads(Path(report.name).read_text())
-    return {item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"] for item in found["install"]}
+    return {
+        item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"] for item in found["install"]
+    }
 
 
 def hashes(name: str, version: str) -> list[str]:

@@ -203,7 +203,11 @@ def _fields(form: Mapping[str, Any]) -> dict[str, bool]:
     """Return name -> required; the three ways to give a secret or a URL are one field."""
     found: dict[str, bool] = {}
     for name in form.get("properties", {}):
-        plain = name.removesuffix("_env").removesuffix("_file") if name not in ("ca_file", "cert_file", "key_file") else name
+        plain = (
+            name.removesuffix("_env").removesuffix("_file")
+            if name not in ("ca_file", "cert_file", "key_file")
+            else name
+        )
         found[plain] = found.get(plain, False) or name in form.get("required", [])
     return found
 
@@ -213,7 +217,9 @@ def commands() -> Iterator[str]:
     context = click.Context(main)
     yield "| command | does |\n|---|---|\n"
     for name, command in _walk(main, "responder", context):
-        options = " ".join(f"`{o.opts[-1]}`" for o in command.params if isinstance(o, click.Option) and o.opts[-1] != "--help")
+        options = " ".join(
+            f"`{o.opts[-1]}`" for o in command.params if isinstance(o, click.Option) and o.opts[-1] != "--help"
+        )
         yield f"| `{name}` | {(command.help or '').splitlines()[0]}{' ' + options if options else ''} |\n"
 
 

@@ -46,7 +46,9 @@ RULE_EVALUATIONS = _counter("rule_evaluations", "Evaluations of metric rules.", 
 RULE_EVALUATION_FAILURES = _counter("rule_evaluation_failures", "Evaluations and templates that failed.", "rule")
 RULE_MATCHES = _counter("rule_matches", "Open edges of rules.", "rule")
 NOTIFICATIONS = _counter("notifications", "Messages that were delivered.", "channel")
-NOTIFICATIONS_FAILED = _counter("notifications_failed", "Attempts that failed; gave_up: messages that were given up.", "channel", "reason")
+NOTIFICATIONS_FAILED = _counter(
+    "notifications_failed", "Attempts that failed; gave_up: messages that were given up.", "channel", "reason"
+)
 NOTIFICATIONS_SUPPRESSED = _counter("notifications_suppressed", "Messages that were not sent, and why.", "reason")
 NOTIFICATIONS_PENDING = _gauge("notifications_pending", "Messages that wait.", "channel")
 NOTIFICATION_DELIVERY = _histogram(
@@ -92,7 +94,10 @@ class FactsCollector(Collector):
     """Facts as rows of the store's mirror, with zeros for what the configuration promises."""
 
     def __init__(
-        self, facts: Callable[[], Facts], zeros: Callable[[], Facts], present: Callable[[], Mapping[str, Mapping[Labels, float]]]
+        self,
+        facts: Callable[[], Facts],
+        zeros: Callable[[], Facts],
+        present: Callable[[], Mapping[str, Mapping[Labels, float]]],
     ) -> None:
         self._facts, self._zeros, self._present = facts, zeros, present
         self._shown: dict[tuple[str, Labels], float] = {}

@@ -138,5 +138,3 @@ def _jitter(polled: Polled) -> Span:
     """Return the delay of a poll: the same after every restart, another for every query."""
     share = crc32(f"{polled.source}\0{polled.query.text if polled.query else ''}".encode()) / 2**32
     return round(min(polled.every * JITTER, 10 * SECOND) * share)
-
-

@@ -120,7 +120,9 @@ def problem_page(item: Json, now: Instant) -> Iterator[str]:
         f"{item['incidents_count']} incidents",
         (f"{link['incident']}  {link['score']:g}  {link['reason']}" for link in item["links"]),
     )
-    yield from _listed("reviews", (f"{one['at']}  {one['by'] or 'came again'}: {one['text']}" for one in item["reviews"]))
+    yield from _listed(
+        "reviews", (f"{one['at']}  {one['by'] or 'came again'}: {one['text']}" for one in item["reviews"])
+    )
     yield from _listed(
         "action items",
         (

@@ -297,7 +297,9 @@ def _terms(spec: SlaSpec, calendar: Calendar) -> Terms:
 
 
 def _digest(spec: SlaSpec, calendar: CalendarSpec) -> str:
-    hours = [sorted((day, sorted(open)) for day, open in days.items()) for days in (calendar.weekly, calendar.overrides)]
+    hours = [
+        sorted((day, sorted(open)) for day, open in days.items()) for days in (calendar.weekly, calendar.overrides)
+    ]
     promised = (sorted(spec.targets.items()), calendar.timezone, calendar.always, hours, sorted(calendar.holidays))
     return blake2b(repr(promised).encode(), digest_size=8).hexdigest()
 

@@ -402,9 +402,7 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
     _feed(desk, book, rule, row, incident, edge)
 
 
-def _correlate(
-    desk: Desk, book: Book, rule: Rule, incident: Incident, fresh: bool, cause: Cause, at: Instant
-) -> None:
+def _correlate(desk: Desk, book: Book, rule: Rule, incident: Incident, fresh: bool, cause: Cause, at: Instant) -> None:
     """Consider the open edge of a rule that is not ``event``; alerts are considered one by one as they join."""
     joining = None if isinstance(rule.when, EventWhen) else _joining(book, rule, cause, at)
     if joining is None:

@@ -185,7 +185,12 @@ def apply(row: Incident | None, event: Event) -> Incident:
         case "notified" | "notification_failed":  # no change of the incident: who holds its version is not outdated
             changed |= {"version": row.version, "told": _told(row.told, data)}
         case "closed":
-            changed |= {"state": "closed", "closed_at": event.at, "taking": False, "stages": _end_stage(row.stages, event.at)}
+            changed |= {
+                "state": "closed",
+                "closed_at": event.at,
+                "taking": False,
+                "stages": _end_stage(row.stages, event.at),
+            }
         case "cancelled":
             changed |= {"state": "cancelled", "closed_at": event.at, "cancel_reason": data["reason"]}
             changed["stages"] = _end_stage(row.stages, event.at)
@@ -214,7 +219,12 @@ def apply(row: Incident | None, event: Event) -> Incident:
         case "stage_overdue":
             changed["stages"] = _overdue(row.stages, event.at)
         case "orphaned":
-            changed |= {"flags": _flag(row.flags, "orphaned", True), "holds": False, "cleared_at": event.at, "taking": False}
+            changed |= {
+                "flags": _flag(row.flags, "orphaned", True),
+                "holds": False,
+                "cleared_at": event.at,
+                "taking": False,
+            }
         case "flagged":
             changed["flags"] = _flag(row.flags, data["flag"], data["on"])
             if data["flag"] == "planned":

@@ -177,7 +177,15 @@ def accept(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: I
         return row
     if row.acknowledged_at is None and row.state in UNRESOLVED:
         row = acknowledge(desk, book, row, {}, at, actor)
-    return _record(desk, book, row.id, "accepted", at, actor, {"by": actor.name, "stage": row.stage, "working": stages.is_working(book, row)})
+    return _record(
+        desk,
+        book,
+        row.id,
+        "accepted",
+        at,
+        actor,
+        {"by": actor.name, "stage": row.stage, "working": stages.is_working(book, row)},
+    )
 
 
 def hand_over(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
@@ -473,13 +481,13 @@ def _resolve(
     return row
 
 
-def _reopen(
-    desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool
-) -> Incident:
+def _reopen(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool) -> Incident:
     step = stages.on_reopen(book, row)
     data = {"reason": reason, "holds": holds} | clocks.settled(book, row)
     if step is not None and step.name == row.stage:  # who had it has it still
-        due_at = stages.limit(book, row.service, row.priority, step, row.stages[-1].owner, max(at, row.last_at), row.clock)
+        due_at = stages.limit(
+            book, row.service, row.priority, step, row.stages[-1].owner, max(at, row.last_at), row.clock
+        )
         data["begins"] = {"name": step.name, "owner": row.stages[-1].owner, "due_at": due_at} | stages.follows(step)
     row = _record(desk, book, row.id, "reopened", at, actor, data)
     desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
@@ -513,9 +521,7 @@ def _enter(
     return row
 
 
-def _record(
-    desk: Desk, book: Book, id: int, kind: str, at: Instant, actor: Actor, data: dict[str, Any]
-) -> Incident:
+def _record(desk: Desk, book: Book, id: int, kind: str, at: Instant, actor: Actor, data: dict[str, Any]) -> Incident:
     """Write one event; an incident's instants never go back."""
     row = None if kind == "opened" else desk.incident(id)
     at = at if row is None else max(at, row.last_at)

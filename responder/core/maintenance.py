@@ -38,7 +38,6 @@ class Window(Struct, frozen=True):
             return False
         return holds(self.match, Signal("", 0, dict(labels), {}, True, 0), True)
 
-
     def stretches(self, since: Instant, until: Instant) -> Iterator[tuple[Instant, Instant]]:
         """Yield when the window is open between two instants, [start, end)."""
         if self.recurring is not None:

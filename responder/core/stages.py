@@ -176,4 +176,3 @@ def count_end(desk: "Desk", row: "Incident", at: Instant) -> None:
     stage = running(row)
     if stage is not None:
         facts.observe(desk, "incident_stage_seconds", (("stage", stage.name),), (at - stage.started_at) / SECOND)
-

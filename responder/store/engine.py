@@ -31,7 +31,9 @@ def open_engine(url: str, schema: str | None = None, *, read_only: bool = False,
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(url, read_only=read_only, fast=fast)
     if parsed.get_backend_name() != "postgresql":
-        raise StorageError(f"storage.url: {parsed.get_backend_name()} is not supported; use sqlite or postgresql+psycopg")
+        raise StorageError(
+            f"storage.url: {parsed.get_backend_name()} is not supported; use sqlite or postgresql+psycopg"
+        )
     if schema is not None and not _SCHEMA.fullmatch(schema):
         raise StorageError(f"storage.schema: {schema!r} is not a plain name")
     options = f"-csearch_path={schema}" if schema else ""

@@ -131,7 +131,18 @@ def clean(text: str) -> str:
 
 def problem_row(p: ProblemRow) -> Row:
     q = p.problem
-    return (q.id, q.origin, q.spec, q.state, clean(q.service)[:INDEXED], q.opened_at, q.closed_at, p.due, p.count, text_of(p))
+    return (
+        q.id,
+        q.origin,
+        q.spec,
+        q.state,
+        clean(q.service)[:INDEXED],
+        q.opened_at,
+        q.closed_at,
+        p.due,
+        p.count,
+        text_of(p),
+    )
 
 
 def board_rows(changed: BoardRows | None, shown: Iterable[Edge], stale: Iterable[Edge]) -> tuple[list[Row], list[Row]]:

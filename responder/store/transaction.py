@@ -171,21 +171,39 @@ class Writer:
 
     def _write(self, connection: Connection, desk: Desk, now: Instant) -> Outcome:
         sql, many = self._sql, _many
-        many(connection, sql.incident, [rows.incident_row(row, desk.dues.get(row.id)) for row in desk.stored_incidents()])
+        many(
+            connection, sql.incident, [rows.incident_row(row, desk.dues.get(row.id)) for row in desk.stored_incidents()]
+        )
         many(connection, sql.alert, [rows.alert_row(alert) for alert in desk.occurrences.values()])
         many(connection, sql.incident_alert, desk.links)
         states = desk.states.changed
         many(connection, sql.rule_state, [rows.state_row(row) for row in desk.stored_states()])
         many(connection, sql.drop_state, [key for key, row in states.items() if row is None])
-        many(connection, sql.silence, [rows.silence_row(row) for row in desk.silences.changed.values() if row is not None])
+        many(
+            connection,
+            sql.silence,
+            [rows.silence_row(row) for row in desk.silences.changed.values() if row is not None],
+        )
         many(connection, sql.drop_silence, [(id,) for id, row in desk.silences.changed.items() if row is None])
         many(connection, sql.outbox, [rows.message_row(row) for row in desk.outbox.changed.values() if row is not None])
         many(connection, sql.change, [rows.change_row(row) for row in desk.changes.changed.values() if row is not None])
-        many(connection, sql.source_state, [rows.source_row(row) for row in desk.sources.changed.values() if row is not None])
+        many(
+            connection,
+            sql.source_state,
+            [rows.source_row(row) for row in desk.sources.changed.values() if row is not None],
+        )
         many(connection, sql.meter, [rows.meter_row(row) for row in desk.meters.changed.values() if row is not None])
-        many(connection, sql.maintenance, [rows.maintenance_row(row) for row in desk.maintenance.changed.values() if row is not None])
+        many(
+            connection,
+            sql.maintenance,
+            [rows.maintenance_row(row) for row in desk.maintenance.changed.values() if row is not None],
+        )
         many(connection, sql.satisfaction, [rows.asked_row(row) for row in desk.asked.values()])
-        many(connection, sql.problem, [rows.problem_row(row) for row in desk.problems.changed.values() if row is not None])
+        many(
+            connection,
+            sql.problem,
+            [rows.problem_row(row) for row in desk.problems.changed.values() if row is not None],
+        )
         if desk.board_rows is not None or desk.edges or desk.stale:
             written, gone = rows.board_rows(desk.board_rows, desk.edges, desk.stale)
             many(connection, sql.board, written)
@@ -270,7 +288,16 @@ class _Statements:
         self.fact = self._insert(
             schema.fact, " ON CONFLICT (name, labels) DO UPDATE SET value = fact.value + excluded.value"
         )
-        columns = ("alive_at", "head_seq", "head_hash", "next_alert", "next_incident", "next_problem", "next_outbox", "next_change")
+        columns = (
+            "alive_at",
+            "head_seq",
+            "head_hash",
+            "next_alert",
+            "next_incident",
+            "next_problem",
+            "next_outbox",
+            "next_change",
+        )
         sets = ", ".join(f"{name} = {self._mark}" for name in columns)
         self.head = f"UPDATE leader SET {sets} WHERE epoch = {self._mark} AND head_seq = {self._mark}"  # noqa: S608
 

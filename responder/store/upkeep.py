@@ -51,7 +51,12 @@ def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> i
             )
             connection.execute(delete(incident).where(incident.c.id.in_(ids)))
         problem = schema.problem
-        solved = [id for (id,) in connection.execute(select(problem.c.id).where(problem.c.closed_at < closed_before).limit(SLICE))]
+        solved = [
+            id
+            for (id,) in connection.execute(
+                select(problem.c.id).where(problem.c.closed_at < closed_before).limit(SLICE)
+            )
+        ]
         if solved:
             connection.execute(
                 update(event).where(event.c.subject_kind == "problem", event.c.subject_id.in_(solved)).values(body=None)
@@ -150,8 +155,6 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
             yield "the anchor names an event that is not there"
         if fold is not None:
             yield from _compare(connection, folded, erased)
-
-
 
 
 def _fold_one(folded: dict[int, Incident | None], fold: Fold, row: Any) -> bool:

@@ -127,7 +127,9 @@ class Incidents:
         first = await self._backend.read(self._page, asked, None, EXPORTED)
         return StreamingResponse(self._lines(asked, first), media_type="application/x-ndjson")
 
-    async def show(self, request: Request, id: IncidentId, alerts: Annotated[bodies.Newest, Query()] = "newest") -> Response:
+    async def show(
+        self, request: Request, id: IncidentId, alerts: Annotated[bodies.Newest, Query()] = "newest"
+    ) -> Response:
         """One incident, with its newest alerts or all of them."""
         return await self._shown(request, await self._found(id), all_alerts=alerts == "all")
 
@@ -180,9 +182,7 @@ class Incidents:
             raise NotFound(f"there is no incident {id}")
         return row  # type: ignore[no-any-return]
 
-    async def _shown(
-        self, request: Request, row: Incident, *, all_alerts: bool = False, status: int = 200
-    ) -> Response:
+    async def _shown(self, request: Request, row: Incident, *, all_alerts: bool = False, status: int = 200) -> Response:
         links = request.scope.get("commands", True)
         [body] = await self._backend.read(self._encoded, [row], None if all_alerts else NEWEST, links)
         return json_answer(body, status, {"etag": f'"{row.version}"'})
@@ -282,9 +282,7 @@ class Catalogue:
 
     def _facts(self) -> views.Facts:
         backend = self._backend
-        return gauges.facts(
-            backend.book(), dict(backend.resident.facts), backend.resident.all_meters(), backend.now()
-        )
+        return gauges.facts(backend.book(), dict(backend.resident.facts), backend.resident.all_meters(), backend.now())
 
 
 def _number(id: str) -> int:

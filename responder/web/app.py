@@ -82,7 +82,9 @@ class App:
             return
         principal = ANONYMOUS if self._proves_itself(path) else self._authorize(scope)
         if isinstance(principal, Refusal):
-            refusal = problem(principal.status, "Unauthorized" if principal.status == 401 else "Forbidden", principal.detail)
+            refusal = problem(
+                principal.status, "Unauthorized" if principal.status == 401 else "Forbidden", principal.detail
+            )
             refusal.headers = ((b"www-authenticate", principal.challenge.encode()),)
             await sender.send(refusal)
             return
@@ -112,7 +114,9 @@ class App:
         if path == "/v2/enqueue":
             return any(getattr(s.settings, "routing_key", None) for s in self._core.sources.values())
         source = self._core.sources.get(path.removeprefix("/webhooks/")) if path.startswith("/webhooks/") else None
-        return source is not None and bool(getattr(source.settings, "token", None) or getattr(source.settings, "hmac", None))
+        return source is not None and bool(
+            getattr(source.settings, "token", None) or getattr(source.settings, "hmac", None)
+        )
 
     async def _own(self, scope: Scope, receive: Receive) -> Response:
         path, method = scope["path"], scope["method"]
@@ -132,7 +136,9 @@ class App:
         if path == "/-/ready" and not self._core.ready:
             return Response(503, b"Service Unavailable", "text/plain; charset=utf-8")
         if path == "/":
-            return json_response({"name": "responder", "see": [route for route in ROUTES if route != "/"] + ["/api/v1"]})
+            return json_response(
+                {"name": "responder", "see": [route for route in ROUTES if route != "/"] + ["/api/v1"]}
+            )
         return Response(200, b"OK", "text/plain; charset=utf-8")
 
     async def _webhook(self, scope: Scope, receive: Receive) -> Response:

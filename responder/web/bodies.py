@@ -66,6 +66,8 @@ Interval: TypeAlias = Annotated[
     BeforeValidator(_interval),
     WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]?m$|^[1-9]h$", "examples": ["30m"]}),
 ]
+
+
 def _problem_number(value: object) -> int:
     if not isinstance(value, str) or _PROBLEM.fullmatch(value) is None:
         raise ValueError("a problem is named PRB-4, or by its number")

@@ -37,7 +37,19 @@ from responder.web.shapes import (
 BRIEFS: Final = 100
 """Open incidents that a service shows, the gravest first; the list of incidents has them all."""
 _INSTANTS: Final = frozenset(
-    {"until", "from", "due_at", "news_at", "next_from", "started_at", "recovered_at", "planned_until", "accepted_at", "ended_at", "overdue_at"}
+    {
+        "until",
+        "from",
+        "due_at",
+        "news_at",
+        "next_from",
+        "started_at",
+        "recovered_at",
+        "planned_until",
+        "accepted_at",
+        "ended_at",
+        "overdue_at",
+    }
 )
 _SPANS: Final = frozenset({"every", "update_every", "reopen_within", "max_age"})
 _SUBJECTS: Final = frozenset({"into", "from"})

@@ -40,7 +40,13 @@ def book_of(services: int, edges: int, correlate: bool) -> Book:
     pairs = [(names[a], names[b]) for a, b in (sorted(chance.sample(range(services), 2)) for _ in range(edges))]
     problems = [ProblemSpec("cause", "ops", DependsSpec(10 * MINUTE))] if correlate else []
     catalogue = {name: Service(name, "ops") for name in names}
-    return Book([RULE], services=catalogue, teams={"ops": Team("ops", "ann")}, problems=problems, topology=TopologySpec(tuple(pairs)))
+    return Book(
+        [RULE],
+        services=catalogue,
+        teams={"ops": Team("ops", "ann")},
+        problems=problems,
+        topology=TopologySpec(tuple(pairs)),
+    )
 
 
 def measured(correlate: bool, given: argparse.Namespace, seed: int) -> float:
@@ -77,7 +83,9 @@ def main() -> None:
     for name, default in (("services", 2000), ("edges", 5000), ("open", 1000), ("new", 2000)):
         args.add_argument(f"--{name}", type=int, default=default)
     given = args.parse_args()
-    without, with_ = (statistics.median(measured(correlate, given, seed) for seed in range(5)) for correlate in (False, True))
+    without, with_ = (
+        statistics.median(measured(correlate, given, seed) for seed in range(5)) for correlate in (False, True)
+    )
     print(f"an incident opens in {without:.0f} us, correlated in {with_:.0f} us: {with_ - without:.0f} us more")
 
 

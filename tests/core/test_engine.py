@@ -336,6 +336,7 @@ def test_a_worse_alert_is_rated_by_the_same_templates() -> None:
         story.fire(name, tier="low", severity="critical")
     assert (story.states(), story.incident().priority) == (["open"], "P5")
 
+
 def test_recovered_at_is_when_the_condition_cleared_and_resolved_at_when_we_accepted_that() -> None:
     story = Story()
     story.fire(starts=0)

@@ -25,12 +25,20 @@ rules:
 
 
 def work(responder: Daemon, round: int) -> None:
-    with httpx.Client(base_url=responder.url, timeout=5, trust_env=False) as client, contextlib.suppress(httpx.TransportError):
+    with (
+        httpx.Client(base_url=responder.url, timeout=5, trust_env=False) as client,
+        contextlib.suppress(httpx.TransportError),
+    ):
         for n in range(10_000):
             labels = {"alertname": "Down", "service": "shop", "host": f"h{round}-{n}"}
             client.post("/api/v2/alerts", json=[{"labels": labels}])
             id = client.get("/api/v1/incidents", params={"limit": "1"}).json()["items"][0]["id"]
-            for name, body in (("acknowledge", {}), ("resolve", {}), ("reopen", {"reason": "x"}), ("cancel", {"reason": "exercise"})):
+            for name, body in (
+                ("acknowledge", {}),
+                ("resolve", {}),
+                ("reopen", {"reason": "x"}),
+                ("cancel", {"reason": "exercise"}),
+            ):
                 if n % 4 or name != "cancel":
                     client.post(f"/api/v1/incidents/{id}/{name}", json=body)
 
