@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self, TypeAlias
 from pydantic import AfterValidator, Field, model_validator
 
 from adapters._http import Client, Tls, basic
-from responder.ports import SECOND, Context, Duration, PolledSettings, Secret, SettingsModel, Span, Url
+from responder.ports import SECOND, Context, Duration, HttpUrl, PolledSettings, Secret, SettingsModel, Span
 
 _BOTH: Final = "give a token, or a username with a password, not both"
 
@@ -37,7 +37,7 @@ class TlsSettings(SettingsModel):
 class ServerSettings(PolledSettings):
     """Where the server is and how it knows us."""
 
-    url: Url
+    url: HttpUrl
     username: str | None = None
     password: Secret | None = None
     token: Secret | None = None

@@ -5,7 +5,7 @@ import hmac
 from typing import Final, Literal
 
 from adapters._http import MEGABYTE, Client, good
-from responder.ports import SECOND, ChannelSettings, Context, Delivery, Secret, Span, Url
+from responder.ports import SECOND, ChannelSettings, Context, Delivery, HttpUrl, Secret, Span
 
 _TIMEOUT: Final[Span] = 10 * SECOND
 
@@ -14,7 +14,7 @@ class WebhookSettings(ChannelSettings):
     """Where messages are posted, and the secret that signs them."""
 
     kind: Literal["webhook"] = "webhook"
-    url: Url
+    url: HttpUrl
     secret: Secret | None = None
 
     def build(self, context: Context) -> "WebhookChannel":

@@ -33,7 +33,7 @@ from responder.poller import Poller
 from responder.ports import Context, Webhook
 from responder.resident import Resident
 from responder.store import migrate
-from responder.store.engine import DatabaseError, Engine, StorageError, open_engine, path_of
+from responder.store.engine import DatabaseError, Engine, StorageError, open_engine, path_of, sentence
 from responder.store.lock import FileLock
 from responder.store.reader import Reader
 from responder.store.transaction import Writer
@@ -423,8 +423,8 @@ class Daemon:
     @staticmethod
     def _not_loaded(wrong: list[str]) -> list[str]:
         metrics.CONFIG_SUCCESSFUL.set(0)
-        for sentence in wrong:
-            log.error("the configuration was not loaded", extra={"error": sentence})
+        for mistake in wrong:
+            log.error("the configuration was not loaded", extra={"error": mistake})
         return wrong
 
     def _unchangeable(self, settings: Settings) -> list[str]:
@@ -458,8 +458,8 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     """Run the daemon until it is told to stop; returns the exit status."""
     try:
         daemon = Daemon(settings, load)
-    except StorageError as error:
-        sys.stderr.write(f"responder: {error}\n")
+    except (DatabaseError, StorageError) as error:
+        sys.stderr.write(f"responder: {sentence(error)}\n")
         return 1
     where = f"http://{settings.listen.host}:{settings.listen.port}"
     log.info(

@@ -8,9 +8,11 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hmac import compare_digest
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -36,7 +38,7 @@ from responder.core.signal import (
 )
 
 __all__ = [
-    "SECOND", "VERSION", "AlertSource", "AsText", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "Instant", "Labels",
+    "SECOND", "VERSION", "AlertSource", "AsText", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "HttpUrl", "Instant", "Labels",
     "MetricSource", "OnFailure", "Parsed", "Permanent", "PolledSettings", "PriorityName", "RangeSource", "Rate", "Read", "Rejected",
     "Sample", "Secret", "SettingsModel", "Signal", "SourceSettings", "Span", "Transient", "Url", "Webhook", "fingerprint",
     "fingerprint_text", "format_instant", "parse_instant", "parse_span", "to_datetime",
@@ -126,6 +128,18 @@ def _url(value: object) -> Secret:
     return Secret(text)
 
 
+def _http_url(url: Secret) -> Secret:
+    """Check what is set; a variable that is not stands as ``unset://unset``."""
+    try:
+        parts = urlsplit(url.reveal())
+        good = parts.scheme in ("http", "https", "unset") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its words repeat the URL, which may carry a password
+        good = False
+    if not good:
+        raise ValueError("not an http:// or https:// URL with a host")
+    return url
+
+
 def _repeat(value: object) -> object:
     return None if value is False or value == "off" else value  # YAML 1.1 reads a bare off as false
 
@@ -152,6 +166,8 @@ Duration: TypeAlias = Annotated[Span, BeforeValidator(_duration), AsText()]
 """Written ``30s``, ``5m``, ``1h30m``; microseconds inside."""
 Url: TypeAlias = Annotated[Secret, BeforeValidator(_url), AsText()]
 """``url: Url`` is written plainly, or ``url_env`` / ``url_file``; hidden, because URLs may carry passwords."""
+HttpUrl: TypeAlias = Annotated[Url, AfterValidator(_http_url)]
+"""An :data:`Url` of an HTTP server."""
 PriorityName: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
 
 

@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -92,7 +92,19 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(kinds()), indent=2))
 
 
-@main.group()
+class _OfStore(click.Group):
+    """Commands that end with one sentence when the store can't be opened."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from responder.store.engine import DatabaseError, StorageError, sentence
+
+        try:
+            return super().invoke(ctx)
+        except (DatabaseError, StorageError) as error:
+            raise click.ClickException(sentence(error)) from None
+
+
+@main.group(cls=_OfStore)
 def db() -> None:
     """Look after the store."""
 
@@ -116,13 +128,9 @@ def db_upgrade(config: Path | None) -> None:
 @_config
 def db_backup(target: Path, config: Path | None) -> None:
     """Copy the SQLite file while the daemon uses it, and print the anchor of its timeline."""
-    from responder.store.engine import StorageError
     from responder.store.upkeep import backup
 
-    try:
-        head = backup(_storage(config)[0], target)
-    except StorageError as error:
-        raise click.ClickException(str(error)) from None
+    head = backup(_storage(config)[0], target)
     click.echo(f"{target}: anchor {head}")
 
 

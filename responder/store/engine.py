@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from responder.store.schema import metadata
 
-__all__ = ["DatabaseError", "Engine", "StorageError", "open_engine", "path_of", "scratch"]
+__all__ = ["DatabaseError", "Engine", "StorageError", "open_engine", "path_of", "scratch", "sentence"]
 
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -38,6 +38,13 @@ def open_engine(url: str, schema: str | None = None, *, read_only: bool = False,
         raise StorageError(f"storage.schema: {schema!r} is not a plain name")
     options = f"-csearch_path={schema}" if schema else ""
     return create_engine(parsed, connect_args={"options": options} if options else {}, pool_size=5, pool_pre_ping=False)
+
+
+def sentence(error: StorageError | DatabaseError) -> str:
+    """Return why the store can't be opened or read, on one line and without its URL."""
+    if isinstance(error, StorageError):
+        return str(error)
+    return "the store can't be used: " + " ".join(str(error.orig).split())
 
 
 def scratch(file: Path | None = None) -> Engine:

@@ -1,0 +1,58 @@
+"""Commands that open the store: what is wrong with it is one sentence, never a traceback or its URL."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from responder.cli import main
+
+URL = "postgresql+psycopg://ann:swordfish@127.0.0.1:1/db"
+
+
+@pytest.mark.parametrize("arguments", [("db", "verify"), ("db", "upgrade"), ("run", "--listen", "127.0.0.1:0")])
+def test_a_store_that_cannot_be_opened_is_one_sentence(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STORE", URL)
+    Path("responder.yml").write_text("storage: {url_env: STORE}\n")
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), "no traceback"
+    [sentence] = [line for line in result.output.splitlines() if "Connection refused" in line]
+    assert "the store can't be used" in sentence
+    assert "swordfish" not in result.output
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("responder.yml").write_text("rules: []\n")
+    Path("responder.db").write_text("not a database\n" * 100)
+    result = CliRunner().invoke(main, ["db", "verify"])
+    assert (result.exit_code, result.output) == (1, "Error: the store can't be used: file is not a database\n")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host", "http://:80", "http://host:99999", "https://host:port", "http://host:0", "unix:///socket"]
+)
+@pytest.mark.parametrize(
+    "of", ["sources: {a: {kind: prometheus, url: URL}}", "channels: {a: {kind: webhook, url: URL}}"]
+)
+def test_a_url_that_is_not_of_an_http_server_is_found_by_check(
+    of: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ADDRESS", url)
+    for written in (of.replace("URL", f'"{url}"'), of.replace("url: URL", "url_env: ADDRESS")):
+        Path("responder.yml").write_text(written)
+        result = CliRunner().invoke(main, ["check"])
+        assert result.exit_code == 1
+        assert "not an http:// or https:// URL with a host" in result.output
+
+
+def test_a_url_whose_variable_is_not_set_is_a_warning_of_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("responder.yml").write_text("channels: {a: {kind: webhook, url_env: NOT_SET_ANYWHERE}}")
+    result = CliRunner().invoke(main, ["check"])
+    assert (result.exit_code, "NOT_SET_ANYWHERE is not set" in result.output) == (0, True)
