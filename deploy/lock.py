@@ -67,7 +67,9 @@ def main() -> None:
     """Resolve what runs and what tests, and write both."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     core = project["project"]["dependencies"]
+    postgres = project["project"]["optional-dependencies"]["postgres"]
     write(ROOT / "deploy/requirements.lock", resolve([*core, *BUILD]))
+    write(ROOT / "deploy/requirements-postgres.lock", resolve([*core, *BUILD, *postgres]))
     write(ROOT / "deploy/requirements-test.lock", resolve([*core, *BUILD, *project["dependency-groups"]["test"]]))
 
 
