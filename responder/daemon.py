@@ -149,7 +149,8 @@ class Daemon:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again."""
         sys.setswitchinterval(0.0005)
-        sockets = notify.inherited(self.settings.listen.host, self.settings.listen.port)
+        listen = self.settings.listen
+        sockets = notify.inherited(listen.host, listen.port) or [_bound(listen.host, listen.port)]
         loop = asyncio.get_running_loop()
         loop.set_default_executor(self._readers)
         self._loop = loop
@@ -454,6 +455,26 @@ class _Server(uvicorn.Server):
             notify.tell("READY=1")
 
 
+class CannotListen(Exception):
+    """The address can't be had; the sentence says which and why."""
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket that has the address and does not listen yet: the state is rebuilt before.
+
+    Raises:
+        CannotListen: Another process has it, or it is none of this machine.
+    """
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, number)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise CannotListen(f"{host}:{port} can't be listened on: {error.strerror}; another daemon?") from None
+    return bound
+
+
 def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     """Run the daemon until it is told to stop; returns the exit status."""
     try:
@@ -469,7 +490,7 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     )  # fmt: skip
     try:
         asyncio.run(daemon.run())
-    except ValueError as error:  # a source or channel that can't be made to work
+    except (CannotListen, ValueError) as error:  # ValueError: a source or channel that can't be made to work
         sys.stderr.write(f"responder: {error}\n")
         return 1
     return 0

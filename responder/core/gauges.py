@@ -14,6 +14,7 @@ from responder.core.book import Book
 from responder.core.catalogue import PRIORITIES
 from responder.core.facts import Labels
 from responder.core.incident import UNRESOLVED, Incident
+from responder.core.lifecycle import CANCEL_REASONS
 from responder.core.problem import Origin, Problem
 from responder.core.rule import EventWhen, MetricWhen, members
 from responder.core.signal import SECOND, Instant
@@ -73,7 +74,10 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
             found["satisfaction_responses_total", (*own, ("score", score))] = 0.0
         for name in ("incident_restore_seconds_sum", "incident_restore_seconds_count"):
             found[name, own] = 0.0
-        for priority, targets in book.terms(service).sla.targets.items():
+        for reason in CANCEL_REASONS:
+            found["incidents_cancelled_total", (*own, ("reason", reason))] = 0.0
+        for priority in PRIORITIES:
+            targets = book.terms(service).sla.targets.get(priority, (None, None))
             both: Labels = (*own, ("priority", priority))
             found["incidents_reopened_total", both] = 0.0
             for source in heard:

@@ -375,7 +375,7 @@ class Filters(Form):
 
     state: list[StateFilter] = []
     service: list[Wanted] = []
-    priority: list[Literal[""] | Priority] = []
+    priority: list[Literal["", "P1", "P2", "P3", "P4", "P5"]] = []
     rule: list[Wanted] = []
     problem: Annotated[str, StringConstraints(pattern=rf"^((PRB-)?{_ID})?$")] = ""
     flag: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]*$", max_length=200)] = ""

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -96,6 +97,17 @@ def test_a_second_daemon_on_the_same_file_is_refused_at_once(daemon: Callable[..
     assert done.returncode == 1 and time.monotonic() - began < 10
     assert f"responder.db is in use by another daemon (process {responder.pid})" in done.stderr
     responder.fire({"alertname": "A"})
+
+
+def test_a_port_that_another_process_has_is_one_sentence(daemon: Callable[..., Daemon], tmp_path: Path) -> None:
+    responder = daemon()
+    (tmp_path / "other").mkdir()
+    done = Daemon(tmp_path / "other").run("run", "--listen", f"127.0.0.1:{responder.port}", "--log", "text")
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith(f"responder: 127.0.0.1:{responder.port} can't be listened on")
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_sigterm_answers_what_is_open_stores_what_is_queued_and_ends_soon(daemon: Callable[..., Daemon]) -> None:
