@@ -144,9 +144,9 @@ class Client:
     def __init__(self, host: _Host, name: str, parts: SplitResult, headers: Mapping[str, str]) -> None:
         self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._host, self._name = host, name
-        self._url = _url(parts)
-        self._below = parts.path.rstrip("/")
-        self._headers = _encoded(_merged(_defaults(parts, self._url), headers))
+        self._base, self._below = _url(parts), parts.path.rstrip("/")
+        self._urls: dict[str, httpx.URL] = {}
+        self._headers = _encoded(_merged(_defaults(parts, self._base), headers))
 
     async def fetch(
         self, method: str, path: str | None = None, *, within: Span, body: bytes = b"",
@@ -163,13 +163,11 @@ class Client:
             Transient: No answer came: time-out, refused, not trusted, cut off.
             Permanent: The answer is too large.
         """
-        url = self._url if path is None else self._url.copy_with(raw_path=(self._below + path).encode("ascii"))
         every = self._headers + _encoded(headers or {})
         if body or method not in ("GET", "HEAD"):
             every.append((b"Content-Length", b"%d" % len(body)))
-        request = httpx.Request(
-            method, url, headers=every, stream=httpx.ByteStream(body)
-        )  # these headers and no others
+        # given a stream, httpx adds no headers of its own
+        request = httpx.Request(method, self._url(path), headers=every, stream=httpx.ByteStream(body))
         try:
             async with asyncio.timeout(within / SECOND), self._host.slot(self._name) as transport:
                 return await self._exchange(transport, request, limit, cut)
@@ -177,6 +175,13 @@ class Client:
             raise Transient(f"{self.origin} did not answer within {within / SECOND:g} s", "timeout") from None
         except (httpx.TransportError, ssl.SSLError) as error:  # httpx leaves TLS errors after the handshake as they are
             raise _failure(error, self.origin) from None
+
+    def _url(self, path: str | None) -> httpx.URL:
+        if path is None:
+            return self._base
+        if path not in self._urls:  # an adapter asks for few of them, over and over
+            self._urls[path] = self._base.copy_with(raw_path=(self._below + path).encode("ascii"))
+        return self._urls[path]
 
     async def _exchange(self, transport: _Transport, request: httpx.Request, limit: int, cut: bool) -> Answer:
         while True:
