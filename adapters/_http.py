@@ -258,7 +258,8 @@ class _Watch:
         }
 
     def _took(self, step: str) -> float:
-        return self._at.get(f"{step}.complete", 0.0) - self._at.get(f"{step}.started", 0.0)
+        now = asyncio.get_running_loop().time()  # an answer that was cut never completes
+        return self._at.get(f"{step}.complete", now) - self._at.get(f"{step}.started", now)
 
 
 def _certificate_ends(response: httpx.Response) -> float:
