@@ -37,6 +37,16 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "edges": "`{from, to}`: *from* rests on *to*; services, instances, hosts", "file": "JSON list of such edges",
         "from_labels": "`{from: label, to: label}`: edges learned from alerts that carry both",
         "scope": "labels by which nodes of equal name differ"}),
+    "CausesForm": ("causes", {
+        "memory": "how soon what is remembered of alerts fades",
+        "specificity": "the power to which the number of services with the same kind of alert divides its weight (1)",
+        "earliness": "so long after a problem's first alert, one weighs 1/e (2m)",
+        "call": "what latency and errors of calls weigh, as a part of an entity's own resource alerts (0.15)",
+        "handed": "the part of its symptoms that a caller hands to its alerting callees (0.3)"}),
+    "MemoryForm": ("causes.memory", {
+        "slow": "half-life of how often an alert was part of problems (30d)",
+        "fast": "half-life of what the problems just before were made of (2h)",
+        "alone": "half-life of how often it came without a problem (1d)"}),
     "EdgeForm": ("topology.edges[]", {"from": "what rests", "to": "on what"}),
     "TeamForm": ("teams.NAME", {
         "lead": "the person or role that leads it", "channels": "names, or `{channel, priorities, on}`",
@@ -171,6 +181,7 @@ TOP: Final = {
     "startup_grace": "how long after a start the silence of senders is no news (5m)",
     "include": "globs relative to the file, or `pack:NAME`", "storage": "where everything is kept", "auth": "who may ask",
     "retention": "what is forgotten when", "priorities": "how a priority comes about", "topology": "what rests on what",
+    "causes": "the weights by which probable causes are ranked; a reload counts from the next ranking on",
     "teams": "who owns and who is told", "calendars": "when services are promised", "slas": "what is promised",
     "services": "the catalogue", "flows": "hand-over stages", "rules": "signals to incidents", "problems": "incidents to problems",
     "maintenance": "planned windows", "tests": "of the rules, for `responder test`", "sources": "where signals come from",

@@ -32,6 +32,7 @@ def book_of(settings: Settings, tally: Tally | None = None) -> Book:
         maintenance=settings.maintenance,
         problems=settings.problems,
         topology=settings.topology,
+        causes=settings.causes,
         on_failure=on_failure,
         polled=polled,
         channels=[_spec(name, channel) for name, channel in settings.channels.items()],

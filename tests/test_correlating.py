@@ -13,8 +13,9 @@ import pytest
 from responder.core.desk import ProblemRow
 from responder.core.event import Actor
 from responder.core.instant import parse_instant
+from responder.core.problems import put_in_force
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Signal, fingerprint
-from responder.handlers.commands import ProblemCommand
+from responder.handlers.commands import Loaded, ProblemCommand
 from responder.handlers.signals import Pushed
 from responder.handlers.upkeep import Forget
 from responder.house import book_of
@@ -50,6 +51,15 @@ class Shop:
         self.rehearsal = Rehearsal(
             book_of(loaded.settings), start, file=file, deliver=(lambda _: None) if told else None
         )
+
+    def reload(self, text: str) -> None:
+        """Put another configuration in force."""
+        loaded = load(RULES + text)
+        assert loaded.settings is not None, loaded.errors
+        book, resident = book_of(loaded.settings), self.rehearsal.resident
+        put_in_force(book, resident.board, resident.edges.values())
+        book.posted, self.rehearsal.book = resident.windows, book
+        self.rehearsal.take(Loaded("", ()))
 
     def fire(self, after: int, alertname: str, firing: bool = True, **labels: str) -> None:
         """Send an alert *after* microseconds from now."""
@@ -106,6 +116,17 @@ def test_a_root_whose_alert_arrives_last_is_named_first() -> None:
     assert row.problem.causes[0].service == row.problem.service == "db"
     assert row.problem.title == "db: 3 incidents with one cause"
     assert "DiskFull ops 1m20s after the start, in 0 % of earlier problems" in row.problem.causes[0].reason
+
+
+def test_the_weights_of_the_configuration_rank_and_a_reload_counts_from_the_next_ranking_on() -> None:
+    shop = Shop(SHOP + "causes: {earliness: 5s, call: 1, handed: 0}\n")
+    shop.fire(0, "RequestLatencyHigh", service="web")
+    shop.fire(20 * SECOND, "DiskFull", service="db")
+    assert shop.causes() == [["web", "db"]]
+    shop.reload(SHOP)
+    assert shop.causes() == [["web", "db"]]
+    shop.fire(SECOND, "RequestErrors", service="api")
+    assert shop.causes() == [["db", "api", "web"]]
 
 
 def test_a_ring_of_dependencies_is_one_problem_and_hangs_nothing() -> None:

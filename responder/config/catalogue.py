@@ -15,6 +15,7 @@ from responder.config.draft import Draft
 from responder.config.errors import Mark, Report
 from responder.config.matching import compile_match
 from responder.config.models import (
+    CausesForm,
     ChannelRefs,
     EdgeForm,
     FlowForm,
@@ -50,7 +51,8 @@ from responder.core.catalogue import (
     Team,
     TopologySpec,
 )
-from responder.core.instant import parse_span
+from responder.core.causes import Weights
+from responder.core.instant import format_span, parse_span
 from responder.core.signal import Span
 
 LEVELS: Final[tuple[str, ...]] = get_args(Level)
@@ -70,6 +72,21 @@ def compile_priorities(draft: Draft) -> PrioritySpec:
             mark = entry.place.mark("matrix", impact)
             draft.report.error(mark, f"the matrix has no priority for impact {impact} and urgency {missing[0]}")
     return PrioritySpec(matrix, {**form.severity} if form.severity is not None else SEVERITY)
+
+
+def compile_causes(draft: Draft) -> Weights:
+    """Return what alerts weigh in the ranking of probable causes; what is left out is the default."""
+    entry = draft.once("causes")
+    form = check(CausesForm, entry.raw, entry.place, draft.report) if entry is not None else None
+    if entry is None or form is None:
+        return Weights()
+    memory = form.memory
+    if memory.fast >= memory.slow:
+        draft.report.error(
+            entry.place.mark("memory", "fast"),
+            f"the fast memory ({format_span(memory.fast)}) must fade sooner than the slow one ({format_span(memory.slow)})",
+        )
+    return Weights(form.call, form.handed, form.specificity, form.earliness, memory.slow, memory.fast, memory.alone)
 
 
 def compile_teams(draft: Draft) -> dict[str, Team]:

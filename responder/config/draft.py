@@ -9,7 +9,7 @@ from responder.config.checking import Place, shown
 from responder.config.errors import Report, did_you_mean
 from responder.config.nodes import Document
 
-ONCE: Final = ("storage", "listen", "external_url", "auth", "retention", "startup_grace", "priorities")
+ONCE: Final = ("storage", "listen", "external_url", "auth", "retention", "startup_grace", "priorities", "causes")
 """Keys that stand once in all files."""
 NAMED: Final = ("sources", "channels", "teams", "calendars", "slas", "services", "flows")
 """Mappings from names; files add to them."""

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from responder.config.catalogue import (
+    compile_causes,
     compile_flows,
     compile_maintenance,
     compile_priorities,
@@ -234,4 +235,5 @@ def _settings(
         retention=compile_retention(draft),
         tests=compile_tests(draft),
         startup_grace=compile_grace(draft),
+        causes=compile_causes(draft),
     )

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from responder.core.catalogue import Occasion
+from responder.core.causes import Weights
 from responder.core.instant import parse_instant
 from responder.core.signal import DAY, MINUTE, Instant, Span
 from responder.ports import Duration, PriorityName, Secret, Url
@@ -176,6 +177,37 @@ class TopologyForm(Form):
     file: Name | None = None
     from_labels: list[EdgeForm] = []
     scope: Names = []
+
+
+_WEIGHTS = Weights()
+
+
+class MemoryForm(Form):
+    """Half-lives: after so long a memory counts half."""
+
+    slow: Length = Field(default=_WEIGHTS.slow, description="of how often an alert is part of problems; 30d")
+    fast: Length = Field(default=_WEIGHTS.fast, description="of what the problem just before was made of; 2h")
+    alone: Length = Field(default=_WEIGHTS.alone, description="of alerts that came without a problem; 1d")
+
+
+class CausesForm(Form):
+    """What an alert weighs when probable causes are ranked."""
+
+    memory: MemoryForm = MemoryForm()
+    specificity: Annotated[FiniteFloat, Field(ge=0, le=10)] = Field(
+        default=_WEIGHTS.specificity,
+        description="the power to which the number of services with the same kind of alert divides its weight; 0: never",
+    )
+    earliness: Length = Field(
+        default=_WEIGHTS.earliness, description="so long after the first alert of a problem, one weighs 1/e; 2m"
+    )
+    call: Ratio = Field(
+        default=_WEIGHTS.call,
+        description="what latency or errors of calls weigh, as a part of an entity's own resource alerts",
+    )
+    handed: Ratio = Field(
+        default=_WEIGHTS.handed, description="the part of its symptoms that a caller hands to alerting callees"
+    )
 
 
 class GroupForm(Form):

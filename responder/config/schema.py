@@ -13,6 +13,7 @@ from responder.config.fields import fields, is_secret, models_within, written_ke
 from responder.config.models import (
     AuthForm,
     CalendarForm,
+    CausesForm,
     FlowForm,
     PrioritiesForm,
     ProblemForm,
@@ -29,7 +30,7 @@ from responder.ports import Secret
 
 _ONE: Mapping[str, type[BaseModel]] = {
     "storage": StorageForm, "auth": AuthForm, "retention": RetentionForm, "priorities": PrioritiesForm,
-    "topology": TopologyForm, "teams": TeamForm, "calendars": CalendarForm, "slas": SlaForm, "services": ServiceForm,
+    "topology": TopologyForm, "causes": CausesForm, "teams": TeamForm, "calendars": CalendarForm, "slas": SlaForm, "services": ServiceForm,
     "flows": FlowForm, "rules": RuleForm, "problems": ProblemForm, "maintenance": MaintenanceForm, "tests": TestForm,
 }  # fmt: skip
 _LISTS = ("rules", "problems", "maintenance", "tests")

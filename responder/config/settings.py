@@ -19,6 +19,7 @@ from responder.core.catalogue import (
     Team,
     TopologySpec,
 )
+from responder.core.causes import Weights
 from responder.core.rule import Rule
 from responder.core.signal import MINUTE, Instant, Span
 from responder.ports import ChannelSettings, Secret, SourceSettings
@@ -125,6 +126,7 @@ class Settings(Struct, frozen=True):
     retention: Retention
     tests: tuple[RuleTest, ...]
     startup_grace: Span = 5 * MINUTE
+    causes: Weights = Weights()
     digest: str = ""
     """Of all texts of the configuration."""
 

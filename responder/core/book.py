@@ -106,6 +106,7 @@ class Book:
         maintenance: Iterable[MaintenanceSpec] = (),
         problems: Sequence[ProblemSpec] = (),
         topology: TopologySpec | None = None,
+        causes: Weights | None = None,
         on_failure: Mapping[str, FailurePromise] | None = None,
         polled: Iterable[str] = (),
         channels: Iterable[ChannelSpec] = (),
@@ -125,7 +126,7 @@ class Book:
         self.specs = tuple(_spec(entry) for entry in problems)
         self.holds = any(isinstance(spec.how, Depends) and spec.how.hold_notifications for spec in self.specs)
         """Messages of symptoms may wait for a root."""
-        self.weights = Weights()
+        self.weights = causes or Weights()
         self.topology = _topology(topology or TopologySpec(), self.services)
         self.tally = tally or Tally()
         self.windows: list[Window] = [window_of(entry) for entry in maintenance]

@@ -10,6 +10,7 @@ Each different alert of a problem is one *clue*. Its weight is the product of
   entity says about itself (processor, memory, disk, restarts).
 
 Callers then hand .3 of what is a symptom in them to the alerting suspects they rest on.
+The numbers are the defaults of :class:`Weights`, which ``causes:`` of the configuration sets.
 """
 
 import re
@@ -49,20 +50,21 @@ _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+[a-z]+|i/o", re.ASC
 
 
 class Weights(Struct, frozen=True):
-    """How much each observation says; configuration, with these defaults."""
+    """How much each observation says: ``causes:`` of the configuration, with these defaults."""
 
     call: float = 0.15
-    """Of a call's latency or errors, against an entity's own resource."""
+    """Of a call's latency or errors, against an entity's own resource; 0..1."""
     handed: float = 0.3
-    """The part of its symptoms that a caller hands to those beneath it."""
+    """The part of its symptoms that a caller hands to those beneath it; 0..1."""
     specificity: float = 1.0
-    """The power to which the number of suspects with the same kind of alert divides."""
+    """The power to which the number of suspects with the same kind of alert divides; not below 0."""
     earliness: Span = 120 * SECOND
+    """An alert so much later than the first says 1/e of what it would have said then."""
     slow: Span = 30 * DAY
     """Half-life of the memory that knows what is usual."""
     fast: Span = 2 * HOUR
     """Half-life of the memory that knows what is still going on from the problem before."""
-    usual: Span = DAY
+    alone: Span = DAY
     """Half-life of the memory of alerts that came without a problem."""
 
 
@@ -181,7 +183,7 @@ def remembered(memory: Memory | None, key: int, at: Instant, weights: Weights) -
         key,
         memory.slow * 0.5 ** (age / weights.slow),
         memory.fast * 0.5 ** (age / weights.fast),
-        memory.alone * 0.5 ** (age / weights.usual),
+        memory.alone * 0.5 ** (age / weights.alone),
         max(at, memory.at),
     )
 
@@ -198,15 +200,20 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
     part of problems with this alert) in the slow memory times that in the fast one, divided
     by the square of one and the times that the alert came without a problem.
     """
-    surprise = log((problems.slow + 2) / (memory.slow + 1)) * log((problems.fast + 2) / (memory.fast + 1))
+    surprise = _surprise(problems.slow, memory.slow) * _surprise(problems.fast, memory.fast)
     return Clue(
         fact=found,
         first_at=at,
         last_at=at,
         slow=min(1.0, memory.slow / problems.slow) if problems.slow >= 0.5 else 0.0,
         fast=min(1.0, memory.fast / problems.fast) if problems.fast >= 0.5 else 0.0,
-        rarity=max(0.0, surprise) / (1.0 + memory.alone) ** 2,
+        rarity=surprise / (1.0 + memory.alone) ** 2,
     )
+
+
+def _surprise(problems: float, mine: float) -> float:
+    # Never below nothing: memories that faded under other weights may have more of an alert than of problems.
+    return max(0.0, log((problems + 2) / (mine + 1)))
 
 
 def rank(
@@ -265,7 +272,7 @@ def _hand(score: dict[Node, float], symptom: Mapping[Node, float], topology: Top
             lower = [other for other in beneath[node] if rings[other] != rings[node]]
             if amount <= 0.0 or not lower:
                 continue
-            score[node] -= part * amount
+            score[node] = max(0.0, score[node] - part * amount)
             for other in lower:
                 received[other] = received.get(other, 0.0) + part * amount / len(lower)
         for node, amount in received.items():

@@ -131,6 +131,13 @@ CASES = {
     "flows: {f: [{stage: a, owner: service.team, within: sla.respons}]}": (
         "1:53: 'sla.respons' is not a duration such as 30s, 5m or 1h30m\n  hint: a duration, sla.response or sla.resolution"
     ),
+    # probable causes
+    "causes: {erliness: 2m}": '1:10: unknown key "erliness"\n  hint: did you mean "earliness"?',
+    "causes: {call: 1.5}": '1:16: "1.5" must be at most 1',
+    "causes: {handed: -0.1}": '1:18: "-0.1" must be at least 0',
+    "causes: {specificity: much}": '1:23: expected a number, found "much"',
+    "causes: {earliness: 0s}": "1:21: must be longer than 0s",
+    "causes: {memory: {slow: 1h}}": "1:18: the fast memory (2h) must fade sooner than the slow one (1h)",
     # problems and maintenance
     "teams: {t: {lead: x}}\nproblems: [{id: p, owner: t}]": "2:12: exactly one of group, depends and recur is needed, found 0",
     "maintenance: [{name: m, reason: r, match: '{a=\"b\"}', from: 2026-11-07T02:00:00, to: 2026-11-07T06:00:00Z}]": (

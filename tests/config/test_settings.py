@@ -9,6 +9,7 @@ from responder.config import defaults
 from responder.config import load as load_files
 from responder.core import catalogue
 from responder.core.calendar import compile_calendar
+from responder.core.causes import Weights
 from responder.core.instant import parse_instant
 from responder.core.rule import AbsenceWhen, Bound, CountWhen, EventWhen, FlappingWhen, MetricWhen, SequenceWhen
 from responder.core.signal import DAY, HOUR, MINUTE, SECOND
@@ -219,6 +220,19 @@ def test_edges_come_from_a_json_file_too(tmp_path: Path):
     (tmp_path / "r.yml").write_text("topology: {file: bad.json}")
     loaded = load_files([tmp_path / "r.yml"], kinds=KINDS, env={}, strict_secrets=True, now=0)
     assert "not a list of edges" in str(loaded.errors[0])
+
+
+def test_the_weights_of_causes_have_defaults_one_by_one():
+    def causes(text: str) -> Weights:
+        loaded = load(text)
+        assert loaded.settings is not None, loaded.errors
+        return loaded.settings.causes
+
+    assert causes("") == causes("causes: {}") == causes("causes: {memory: {}}") == Weights()
+    assert causes("causes: {memory: {slow: 7d}, earliness: 5m}") == Weights(slow=7 * DAY, earliness=5 * MINUTE)
+    assert causes(
+        "causes: {call: 0.5, handed: 0, specificity: 2, earliness: 1m, memory: {slow: 9d, fast: 1h, alone: 3h}}"
+    ) == Weights(0.5, 0.0, 2.0, MINUTE, 9 * DAY, HOUR, 3 * HOUR)
 
 
 def test_both_notations_of_a_match_mean_the_same():

@@ -127,6 +127,45 @@ def test_no_clues_no_causes():
     assert rank([], SHOP, Weights()) == ()
 
 
+def test_weights_are_what_the_ranking_weighs_with():
+    call = seen({"alertname": "HighLatency", "service": "web"}, 0)
+    late = seen({"alertname": "DiskFull", "service": "db"}, 600)
+    assert rank([call, late], SHOP, Weights())[0].entity == "web"
+    assert rank([call, late], SHOP, Weights(earliness=HOUR))[0].entity == "db"
+    assert rank([call, late], SHOP, Weights(handed=1.0))[0].entity == "db"
+    assert rank([call, late], SHOP, Weights(call=0.0))[0].entity == "db"
+    same = [seen({"alertname": "CpuHigh", "service": name}, 0) for name in ("web", "api")]
+    own = seen({"alertname": "DiskFull", "service": "db"}, 60)
+    assert rank([*same, own], SHOP, Weights())[0].entity == "db"
+    assert rank([*same, own], SHOP, Weights(specificity=0.0))[0].entity != "db"
+
+
+@given(
+    st.builds(
+        Weights, call=st.floats(0, 1), handed=st.floats(0, 1), specificity=st.floats(0, 10),
+        earliness=st.integers(1, 400 * DAY), slow=st.integers(1, 400 * DAY), fast=st.integers(1, 400 * DAY),
+        alone=st.integers(1, 400 * DAY),
+    ),
+    st.lists(st.tuples(st.sampled_from(["web", "api", "db"]), st.sampled_from(["CpuHigh", "Errors"]), st.integers(0, 9999))),
+)  # fmt: skip
+def test_under_any_weights_the_scores_are_parts_of_one(weights, alerts):
+    clues, memory, problems = [], None, None
+    for service, name, at in alerts:
+        memory, problems = (remembered(one, 1, at * SECOND, weights) for one in (memory, problems))
+        memory, problems = took_part(memory), took_part(problems)
+        found = fact({"alertname": name, "service": service}, service, SHOP)
+        clues.append(clue(found, at * SECOND, memory, problems))
+    scores = [cause.score for cause in rank(clues, SHOP, weights)]
+    assert all(0 <= score <= 1 for score in scores)
+    assert sum(scores) < 1.001
+
+
+def test_an_alert_of_which_more_is_remembered_than_of_problems_is_no_surprise():
+    """The memories may have faded under other weights, before a reload."""
+    known = Memory(1, slow=9.0, fast=9.0)
+    assert clue(fact({"alertname": "A"}, "db", SHOP), 0, known, Memory(0)).rarity == 0.0
+
+
 @given(st.permutations(range(6)))
 def test_the_order_of_the_clues_changes_nothing(order):
     clues = [seen({"alertname": f"A{n % 3}", "service": ("web", "api", "db")[n % 3 - n // 3]}, n) for n in range(6)]
