@@ -80,7 +80,9 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "RecurringForm": ("maintenance[].recurring", {
         "days": "`mon-fri`, `sat`", "from": "wall time", "to": "wall time; before `from`: past midnight", "timezone": "IANA name"}),
     "ProblemForm": ("problems[]", {
-        "id": "its name", "owner": "a team", "due": "how long it may stay open", "group": "incidents with equal labels",
+        "id": "its name",
+        "owner": "a team: its channels hear once of a problem, when its probable causes have settled (1m), and of its end",
+        "due": "how long it may stay open", "group": "incidents with equal labels",
         "depends": "incidents connected in the topology", "recur": "incidents that come back"}),
     "GroupForm": ("problems[].group", {
         "same": "labels that are equal", "at_least": "so many incidents", "within": "in so long a time"}),

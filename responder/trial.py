@@ -40,7 +40,7 @@ _CLOCKS: Final = {
 _FIELDS: Final[Mapping[Section, frozenset[str]]] = {
     "incidents": frozenset({*IncidentShape.__annotations__, *_CLOCKS}),
     "problems": frozenset(ProblemShape.__annotations__),
-    "notifications": frozenset({"channel", "event", "at", "title", "text", "incident", "problem", "more"}),
+    "notifications": frozenset({"channel", "event", "at", "title", "text", "subject", "incident", "problem", "more"}),
 }
 _NAMING: Final[Mapping[Section, tuple[str, ...]]] = {
     "incidents": ("rule", "key", "state", "priority", "service", "title"),

@@ -13,6 +13,7 @@ import pytest
 from responder.core.desk import ProblemRow
 from responder.core.event import Actor
 from responder.core.instant import parse_instant
+from responder.core.outbox import Part
 from responder.core.problems import put_in_force
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Signal, fingerprint
 from responder.handlers.commands import Loaded, ProblemCommand
@@ -312,9 +313,13 @@ channels: {chat: {kind: webhook, url: "http://127.0.0.1:1/", bundle: 30s}}
 
 
 def told(shop: Shop) -> list[tuple[int, list[str]]]:
-    """Return what has left: seconds after the start, and what each message speaks of."""
+    """Return what has left: seconds after the start, and what each message speaks of: an incident, or a problem."""
     sent = shop.rehearsal.reader.sent_messages(100)
-    return sorted(((m.claimed_at or 0) - START, [str(part.incident) for part in m.parts]) for m in sent)
+    return sorted(((m.claimed_at or 0) - START, [_named(part) for part in m.parts]) for m in sent)
+
+
+def _named(part: Part) -> str:
+    return str(part.incident) if part.problem is None else f"PRB-{part.problem} {part.event}"
 
 
 def holding() -> Shop:
@@ -331,7 +336,8 @@ def test_messages_of_symptoms_wait_for_a_root_and_leave_in_its_wake() -> None:
     shop.fire(0, "DiskFull", service="db", severity="error")
     assert told(shop) == [(50 * SECOND, ["3"])]
     shop.wait(10 * MINUTE)
-    assert told(shop)[1:] == [(120 * SECOND, ["1"]), (150 * SECOND, ["2"])]
+    about_problem = (80 * SECOND, ["PRB-1 opened"])
+    assert told(shop)[1:] == [about_problem, (120 * SECOND, ["1"]), (150 * SECOND, ["2"])]
 
 
 def test_no_root_comes_and_the_symptom_is_told_after_all() -> None:
@@ -357,7 +363,7 @@ def test_a_p1_never_waits_nor_what_becomes_one() -> None:
     shop.fire(10 * SECOND, "RequestErrors", **where, severity="critical")
     assert told(shop)[1:] == [(70 * SECOND, ["2"])]
     shop.wait(10 * MINUTE)
-    assert len(told(shop)) == 2
+    assert told(shop)[2:] == [(120 * SECOND, ["PRB-1 opened"])]
 
 
 # A small system of its own, with noise and beside another one.

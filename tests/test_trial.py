@@ -259,6 +259,7 @@ def test_problems_and_notifications_are_expected_too(run):
               notifications:
                 - {event: opened, incident: {key: {host: a}}}
                 - {event: opened, incident: {key: {host: b}}}
+                - {event: opened, at: 4m, subject: PRB-1, problem: {incidents: [INC-1, INC-2]}}
                 - {event: resolved, at: 5m, incident: {id: INC-1}}
         """)
     )

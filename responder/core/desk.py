@@ -88,6 +88,8 @@ class ProblemRow(Struct, frozen=True):
     """What new incidents are compared with, from the known error on."""
     version: int = 1
     """Of what people and incidents did to it; causes that are ranked again make none."""
+    told: tuple[str, ...] = ()
+    """Channels that believe it open."""
 
 
 class SourceState(Struct, frozen=True):

@@ -24,15 +24,25 @@ LEASE: Final[Span] = 30 * SECOND
 _NOW: Final = -(2**63)
 
 
+Subject: TypeAlias = tuple[Literal["incident", "problem"], int]
+
+
 class Part(Struct, frozen=True):
-    """One change of one incident that somebody is told of."""
+    """One change of one incident, or of one problem, that somebody is told of."""
 
     event: Kind
     incident: int
+    """0 when it is of a problem."""
     at: Instant
     """When it was true."""
     about: dict[str, Any] = {}
     """Data of the event: the target, the stage, the reason."""
+    problem: int | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """Return what it speaks of."""
+        return ("incident", self.incident) if self.problem is None else ("problem", self.problem)
 
 
 class Message(Struct, frozen=True):
@@ -80,8 +90,8 @@ class Lane:
 
     def __init__(self) -> None:
         self.rows: dict[int, Message] = {}
-        self.of: dict[int, set[int]] = {}
-        """Incident -> its waiting messages."""
+        self.of: dict[Subject, set[int]] = {}
+        """Incident or problem -> its waiting messages."""
         self._fresh: list[tuple[Instant, int]] = []
         self._again: list[tuple[Instant, int]] = []
         self._woken: set[int] = set()
@@ -101,7 +111,7 @@ class Lane:
             return
         self.rows[row.id] = row
         for part in row.parts:
-            self.of.setdefault(part.incident, set()).add(row.id)
+            self.of.setdefault(part.subject, set()).add(row.id)
         heapq.heappush(self._again if row.attempt else self._fresh, (row.not_before, row.id))
 
     def wake(self, id: int, at: Instant = _NOW) -> None:
@@ -162,11 +172,11 @@ class Lane:
         del self.rows[row.id]
         self._woken.discard(row.id)
         for part in row.parts:
-            known = self.of.get(part.incident)
+            known = self.of.get(part.subject)
             if known is not None:
                 known.discard(row.id)
                 if not known:
-                    del self.of[part.incident]
+                    del self.of[part.subject]
 
 
 class Lanes:
@@ -244,7 +254,9 @@ class Lanes:
 
     @staticmethod
     def _waits_for(row: Message) -> set[int]:
-        return {part.incident for part in row.parts} | ({row.held_by} if row.held_by is not None else set())
+        return {part.incident for part in row.parts if part.problem is None} | (
+            {row.held_by} if row.held_by is not None else set()
+        )
 
     def _unwatch(self, row: Message | None) -> None:
         if row is None or not row.held:

@@ -4,8 +4,12 @@ A channel believes that an incident is open or that it is over; ``Incident.told`
 that believe it open. Openings and resolutions bring that belief in line with the incident,
 so they are owed and only put off while something suppresses them; the other messages speak
 of a moment and are dropped when nobody may hear of it.
+
+Who owns a problem hears of it once, when the order of its probable causes has settled, and
+of its end. Such a message leaves with the most urgent incident of the problem in it.
 """
 
+from collections.abc import Set
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -15,11 +19,12 @@ from msgspec.structs import replace
 from responder.core.catalogue import ChannelRef, Occasion, Team
 from responder.core.event import Actor, Event
 from responder.core.outbox import LEASE, Kind, Message, Part
+from responder.core.problem import UNRESOLVED, Problem
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
 
 if TYPE_CHECKING:
     from responder.core.book import Book
-    from responder.core.desk import Desk
+    from responder.core.desk import Desk, ProblemRow
     from responder.core.incident import Incident
 
 Reason: TypeAlias = Literal["moot", "merged", "snoozed", "planned", "silenced"]
@@ -29,6 +34,8 @@ ATTEMPTS: Final = 12
 GIVE_UP_AFTER: Final[Span] = 4 * HOUR
 _FIRST_PAUSE: Final[Span] = SECOND
 _LONGEST_PAUSE: Final[Span] = 15 * MINUTE
+SETTLED: Final[Span] = MINUTE
+"""The probable causes of a problem are in their order by then."""
 _LOOK_AGAIN: Final[Span] = HOUR
 """For what is suppressed until something happens; that it happens is noticed at once."""
 _FILED: Final[dict[Kind, Occasion]] = {
@@ -111,7 +118,7 @@ def look(
     """
     if row is None or _moot(part, channel, row, book, perhaps):
         return MOOT
-    found = _suppression(row, parent, book, now, silenced_until)
+    found = suppression(row, parent, book, now, silenced_until)
     if found is None or part.event in OWED:
         return found or SEND
     return Verdict("drop", found.reason)
@@ -143,6 +150,11 @@ def dropped(desk: "Desk", message: Message) -> None:
     if not message.perhaps:
         return
     for part in message.parts:
+        if part.problem is not None:
+            problem = desk.problem(part.problem)
+            if part.event == "opened" and problem is not None and _is_over(problem):
+                desk.outbox.put(*_entry(desk, message.channel, _ended(problem, part.at), perhaps=True))
+            continue
         row = desk.incident(part.incident)
         if part.event in ("opened", "repeat") and row is not None and over(row):
             end = Part("resolved", row.id, row.resolved_at or row.closed_at or part.at)
@@ -154,13 +166,16 @@ def delivered(desk: "Desk", book: "Book", message: Message, now: Instant) -> Mes
     message = replace(message, state="sent", leased=False, not_before=now)
     desk.outbox.put(message.id, message)
     for part in message.parts:
-        row = desk.incident(part.incident)
-        if row is None:
-            continue
         data: dict[str, Any] = {
             "channel": message.channel, "event": part.event, "notification": message.notification_id,
             "attempt": message.attempt,
         }  # fmt: skip
+        if part.problem is not None:
+            _problem_told(desk, book, part, message.channel, data, now)
+            continue
+        row = desk.incident(part.incident)
+        if row is None:
+            continue
         if part.event in ("opened", "repeat") and not _momentary(part, row):
             data["told"] = True
         elif part.event == "resolved":
@@ -283,9 +298,10 @@ def _runs(book: "Book", row: "Incident") -> bool:
     return any(step.name == row.stage and step.runs_resolved for step in book.flow(row.service))
 
 
-def _suppression(
+def suppression(
     row: "Incident", parent: "Incident | None", book: "Book", now: Instant, silenced_until: Instant | None
 ) -> Verdict | None:
+    """Return what keeps an incident quiet now, if anything does."""
     if parent is not None and not over(parent):
         return Verdict("hold", "merged", None, parent.id)
     if row.snoozed_until is not None and row.snoozed_until > now:
@@ -319,26 +335,33 @@ def _after_delivery(desk: "Desk", book: "Book", row: "Incident", event: Event) -
 def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> None:
     """Say so on the timelines, and let the team's next channel have it."""
     for part in message.parts:
-        row = desk.incident(part.incident)
-        if row is None:
-            continue
+        row = desk.incident(part.incident) if part.problem is None else None
+        problem = desk.problem(part.problem) if part.problem is not None else None
         tried = (*message.tried, message.channel)
-        following = _next_channel(book, row, part, tried)
+        if row is not None:
+            hear = {*row.told, *_team_hears(book, row, _FILED[part.event])}
+            following = _next_channel(book.team(row.team), tried, hear)
+        elif problem is not None:
+            hear = {*problem.told, *_owner_hears(book, problem.problem)}
+            following = _next_channel(owner_of(book, problem.problem), tried, hear)
+        else:
+            continue
         data = {
             "channel": message.channel, "event": part.event, "notification": message.notification_id,
             "attempt": message.attempt, "error": message.last_error[:500], "next": following,
         }  # fmt: skip
-        _note(desk, book, row, "notification_failed", message.channel, data, now)
+        if row is not None:
+            _note(desk, book, row, "notification_failed", message.channel, data, now)
+        elif problem is not None:
+            _note_problem(desk, problem, "notification_failed", message.channel, data, now)
         if following is not None:
             desk.outbox.put(*_entry(desk, following, part, now, tried=tried))
 
 
-def _next_channel(book: "Book", row: "Incident", part: Part, tried: tuple[str, ...]) -> str | None:
+def _next_channel(team: Team, tried: tuple[str, ...], hear: Set[str]) -> str | None:
     """Return the team's channel after those that were tried, of those that don't hear of it anyway."""
-    team = book.team(row.team)
     names = [ref.channel for ref in (*team.channels, *team.lead_channels)]
     start = names.index(tried[-1]) + 1 if tried[-1] in names else 0
-    hear = {*row.told, *_team_hears(book, row, _FILED[part.event])}
     return next((name for name in names[start:] + names[:start] if name not in tried and name not in hear), None)
 
 
@@ -346,3 +369,90 @@ def _note(
     desk: "Desk", book: "Book", row: "Incident", kind: str, channel: str, data: dict[str, Any], now: Instant
 ) -> None:
     record(desk, book, row, Event(max(now, row.last_at), kind, "incident", row.id, Actor("source", channel), data))
+
+
+# Problems.
+
+
+def problem_opened(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) -> None:
+    """Have a problem told to its owner when it is known what probably broke first."""
+    part = Part("opened", 0, at, problem=row.problem.id)
+    for channel in dict.fromkeys(_owner_hears(book, row.problem)):
+        desk.outbox.put(*_entry(desk, channel, part, at + SETTLED))
+
+
+def problem_ended(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) -> None:
+    """Tell those of the end who were told of the problem."""
+    for channel in row.told:
+        if _hears_problem_end(book, row.problem, channel):
+            desk.outbox.put(*_entry(desk, channel, _ended(row, at)))
+
+
+def look_at_problem(
+    part: Part, channel: str, row: "ProblemRow | None", lead: "Incident | None", book: "Book", *,
+    perhaps: bool = False, instead: bool = False,
+) -> Verdict:  # fmt: skip
+    """Look at a problem again, just before a message about it leaves.
+
+    Args:
+        row: The problem as it is now; None: it is gone.
+        lead: The incident that stands for it; None: it has none any more.
+        perhaps: The message may have arrived already.
+        instead: Another channel of the owner could not be reached.
+    """
+    if row is None or lead is None:
+        return MOOT
+    told = channel in row.told
+    if part.event == "resolved":
+        return SEND if _is_over(row) and (told or perhaps) else MOOT
+    if told or _is_over(row):
+        return MOOT
+    hears = instead or channel in _of(owner_of(book, row.problem).channels, lead, "opened")
+    return SEND if hears else MOOT
+
+
+def owner_of(book: "Book", of: Problem) -> Team:
+    """Return the team that owns a problem; for one that a person has, the team of its entry or of its service."""
+    named = (of.owner, *(spec.owner for spec in book.specs if spec.id == of.spec))
+    return next((book.teams[name] for name in named if name in book.teams), book.team(book.service(of.service).team))
+
+
+def _owner_hears(book: "Book", of: Problem) -> list[str]:
+    """Return who hears of some problem; which priority it has is asked when the message is due."""
+    return [ref.channel for ref in owner_of(book, of).channels if "opened" in ref.on]
+
+
+def _hears_problem_end(book: "Book", of: Problem, channel: str) -> bool:
+    return any(ref.channel == channel and "resolved" in ref.on for ref in owner_of(book, of).channels)
+
+
+def _is_over(row: "ProblemRow") -> bool:
+    return row.problem.state not in UNRESOLVED
+
+
+def _ended(row: "ProblemRow", at: Instant) -> Part:
+    return Part("resolved", 0, at, problem=row.problem.id)
+
+
+def _problem_told(desk: "Desk", book: "Book", part: Part, channel: str, data: dict[str, Any], now: Instant) -> None:
+    """Note what a channel believes of a problem, and correct it when the problem went on meanwhile."""
+    row = desk.problem(part.problem) if part.problem is not None else None
+    if row is None:
+        return
+    rest = tuple(name for name in row.told if name != channel)
+    opened = part.event == "opened"
+    row = _note_problem(
+        desk, replace(row, told=(*rest, channel) if opened else rest), "notified", channel, data | {"told": opened}, now
+    )
+    if opened and _is_over(row):
+        problem_ended(desk, book, replace(row, told=(channel,)), now)
+    elif not opened and not _is_over(row):
+        problem_opened(desk, book, row, now)
+
+
+def _note_problem(
+    desk: "Desk", row: "ProblemRow", kind: str, channel: str, data: dict[str, Any], now: Instant
+) -> "ProblemRow":
+    desk.problems.put(row.problem.id, row)
+    desk.events.append(Event(now, kind, "problem", row.problem.id, Actor("source", channel), data))
+    return row

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from responder.core import problem, problems
+from responder.core import plan, problem, problems
 from responder.core.board import Rows
 from responder.core.book import Book
 from responder.core.desk import Desk, ProblemRow
@@ -39,6 +39,10 @@ def set_state(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, 
         desk.board.apply(Rows(held={row.problem.id: None}))
     data = {"state": moved.state, "from": row.problem.state}
     new = problems.changed(desk, row, moved, "state_changed", at, actor, data)
+    if row.problem.state in problem.UNRESOLVED and moved.state not in problem.UNRESOLVED:
+        plan.problem_ended(desk, book, new, at)
+    elif row.problem.state == "resolved" and moved.state in problem.UNRESOLVED:
+        plan.problem_opened(desk, book, new, at)
     return _keep(desk, msgspec.structs.replace(new, error=pattern(desk, new)))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from responder.core import facts, lifecycle, problem
+from responder.core import facts, lifecycle, plan, problem
 from responder.core.board import Board, Join, Merge, Onset, Part, Start
 from responder.core.book import UNKNOWN, Book
 from responder.core.causes import fact, rank
@@ -87,9 +87,10 @@ def _hold(desk: Desk, book: Book, joining: Joining, incident: Incident) -> None:
     until = max((wait for wait in waits if wait is not None), default=None)
     id = desk.head.next_outbox - 1
     while until is not None and (message := desk.outbox.changed.get(id)) is not None:
-        if message.part.incident != incident.id:
-            break
-        desk.outbox.put(id, msgspec.structs.replace(message, not_before=until))
+        if message.part.problem is None:  # a problem that began meanwhile waits for its causes anyway
+            if message.part.incident != incident.id:
+                break
+            desk.outbox.put(id, msgspec.structs.replace(message, not_before=until))
         id -= 1
 
 
@@ -192,7 +193,9 @@ def begin(
         if after is not None:
             unlink(desk, book, after, id, at, actor)
         link(desk, book, row.id, id, reason, 1.0, at, row.spec, actor)
-    return desk.problems.get(row.id) or new
+    new = desk.problems.get(row.id) or new
+    plan.problem_opened(desk, book, new, at)
+    return new
 
 
 def link(
@@ -260,8 +263,10 @@ def unite(desk: Desk, book: Book, number: int, into: int, reason: str, at: Insta
         link(desk, book, into, id, reason, 1.0, at, target.problem.spec, actor)
     target, row = desk.problems.get(into) or target, desk.problems.get(number) or row
     gone = msgspec.structs.replace(row.problem, state="closed", closed_at=at, merged_into=into)
-    changed(desk, msgspec.structs.replace(row, incidents=(), count=0, due=None, error=None), gone, "merged", at, actor,
-            {"into": into, "reason": reason})  # fmt: skip
+    empty = msgspec.structs.replace(row, incidents=(), count=0, due=None, error=None)
+    plan.problem_ended(
+        desk, book, changed(desk, empty, gone, "merged", at, actor, {"into": into, "reason": reason}), at
+    )
     both = problem.absorbed(target.problem, row.problem)
     changed(desk, target, both, "merged", at, actor, {"from": number, "reason": reason})
 

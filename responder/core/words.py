@@ -1,11 +1,11 @@
 """A message in plain words, for somebody who is woken by it at three in the morning."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from responder.core.alert import Alert
 from responder.core.clocks import Terms
-from responder.core.desk import Change
+from responder.core.desk import Change, ProblemRow
 from responder.core.incident import Incident, name_of
 from responder.core.instant import format_span, to_datetime
 from responder.core.outbox import Part
@@ -15,13 +15,26 @@ from responder.core.sla import Which, reading
 
 LISTED: Final = 20
 """Of what leaves in the same message, so many are named."""
+NAMED: Final = 3
+"""Probable causes of a problem that a message names."""
 _DUE: Final[tuple[tuple[Which, str], ...]] = (("response", "Acknowledge"), ("resolution", "Restore"))
 _REASONS: Final = {"false_positive": "a false positive", "duplicate": "a duplicate", "exercise": "an exercise"}
 
 
-def title_of(part: Part, row: Incident, more: int) -> str:
-    """Return one line: what happened, how urgent it is, to what."""
+Other: TypeAlias = tuple[Part, Incident, ProblemRow | None]
+
+
+def title_of(part: Part, row: Incident, more: int, problem: ProblemRow | None = None) -> str:
+    """Return one line: what happened, how urgent it is, to what.
+
+    Args:
+        row: The incident that it speaks of, or that stands for the problem.
+        problem: That it speaks of.
+    """
     rest = f" (and {more} more)" if more else ""
+    if part.problem is not None and problem is not None:
+        ended = f" {problem.problem.state}" if part.event == "resolved" else ""
+        return f"[{row.priority}] problem{ended}: {problem.problem.title} (PRB-{part.problem}){rest}"
     happened = _happened(part, row)
     return f"[{row.priority}] {happened + ': ' if happened else ''}{row.service}: {row.title} ({name_of(row.id)}){rest}"
 
@@ -29,7 +42,7 @@ def title_of(part: Part, row: Incident, more: int) -> str:
 def text_of(
     part: Part, row: Incident, terms: Terms, now: Instant, url: str, *,
     alert: Alert | None = None, changes: Sequence[Change] = (), problem: Problem | None = None,
-    error: Problem | None = None, others: Sequence[tuple[Part, Incident]] = (),
+    error: Problem | None = None, others: Sequence[Other] = (),
     tried: Sequence[str] = (),
 ) -> str:  # fmt: skip
     """Return what one has to know: what, where, since when, until when, whose, and where to look.
@@ -64,6 +77,35 @@ def text_of(
         f"Sent here because {', '.join(tried)} could not be reached." if tried else "",
     ]
     return "\n\n".join("\n".join(filter(None, lines)) for lines in (head, facts, _more(others)) if lines) + "\n"
+
+
+def text_of_problem(
+    part: Part, row: ProblemRow, lead: Incident, now: Instant, url: str, *, others: Sequence[Other] = (),
+    tried: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Return what the owner of a problem has to know: what probably broke first, how far it goes, what helps.
+
+    Args:
+        lead: Its most urgent incident.
+        url, others, tried: As of :func:`text_of`.
+    """
+    of = row.problem
+    into = f", it is part of PRB-{of.merged_into} now" if of.merged_into is not None else ""
+    head = [f"{of.title} - {of.state}{into}" if part.event == "resolved" else of.title]
+    causes = ["Probable causes, the likeliest first:", *(f"- {cause.reason}" for cause in of.causes[:NAMED])]
+    facts = [
+        f"Problem: PRB-{of.id}, {of.state}",
+        f"Since: {_clock(of.opened_at)} ({format_span(max(0, now - of.opened_at))} ago)",
+        f"Incidents: {row.count}, the most urgent {lead.priority} {lead.service}: {lead.title} ({name_of(lead.id)})",
+        f"Root cause: {of.root_cause}" if of.root_cause else "",
+        f"Workaround: {of.workaround}" if of.workaround else "",
+        f"Owner: {of.owner}",
+        f"Due: {_clock(of.due_at)}" if of.due_at is not None else "",
+        f"Details: {url}/api/v1/problems/PRB-{of.id}",
+        f"Sent here because {', '.join(tried)} could not be reached." if tried else "",
+    ]
+    shown = (head, causes if of.causes else [], facts, _more(others))
+    return "\n\n".join("\n".join(filter(None, lines)) for lines in shown if lines) + "\n"
 
 
 def _happened(part: Part, row: Incident) -> str:
@@ -127,11 +169,11 @@ def _promises(row: Incident, terms: Terms, now: Instant) -> list[str]:
     return found
 
 
-def _more(others: Sequence[tuple[Part, Incident]]) -> list[str]:
+def _more(others: Sequence[Other]) -> list[str]:
     if not others:
         return []
     lines = [f"And {len(others)} more:"]
-    lines += [f"- {title_of(part, row, 0)}" for part, row in others[:LISTED]]
+    lines += [f"- {title_of(part, row, 0, problem)}" for part, row, problem in others[:LISTED]]
     if len(others) > LISTED:
         lines.append(f"- ... {len(others) - LISTED} not listed here")
     return lines

@@ -17,16 +17,18 @@ from responder.core.catalogue import ChannelSpec
 from responder.core.desk import Desk, ProblemRow
 from responder.core.incident import Incident
 from responder.core.instant import format_instant
-from responder.core.outbox import LEASE, Lane, Message, Part
+from responder.core.outbox import LEASE, Lane, Message, Part, Subject
 from responder.core.rule import EventWhen
-from responder.core.shown import incident_json, labels_of, problem_json
-from responder.core.signal import SECOND, Instant, Span
-from responder.core.words import text_of, title_of
+from responder.core.shown import incident_json, labels_of, problem_json, problem_name
+from responder.core.signal import MINUTE, SECOND, Instant, Span
+from responder.core.words import text_of, text_of_problem, title_of
 from responder.resident import Resident
 
 log = logging.getLogger(__name__)
 SLICE = 500
 """Messages that are looked at in one transaction."""
+ASKED = 8
+"""Incidents of a problem that are asked whether they may be heard of, the most urgent first."""
 SHOWN = 100
 """Occurrences that a message shows, the newest."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -121,8 +123,9 @@ class _Look:
     def __init__(self, desk: Desk, book: Book, now: Instant, resident: Resident, lane: Lane, item: Claim) -> None:
         self._desk, self._book, self._now, self._resident, self._lane = desk, book, now, resident, lane
         self._channel, self._busy = item.channel, item.busy
-        self._seen: set[tuple[str, int, str]] = set()
+        self._seen: set[tuple[str, Subject, str]] = set()
         self._silenced: dict[tuple[int, bool], Instant | None] = {}
+        self._leads: dict[int, tuple[Incident | None, plan.Verdict]] = {}
         self.settled: set[int] = set()
         """Messages that are left as they are, to be looked at later."""
         self.suppressed: list[str] = []
@@ -146,12 +149,39 @@ class _Look:
         return found
 
     def incident(self, part: Part) -> Incident | None:
-        """Return the incident that a part speaks of."""
-        return self._desk.incident(part.incident)
+        """Return the incident that a part speaks of, or that stands for the problem that it speaks of."""
+        return self._desk.incident(part.incident) if part.problem is None else self._lead(part.problem)[0]
 
     def problem(self, id: int | None) -> ProblemRow | None:
-        """Return a problem that an incident names."""
+        """Return a problem by the number that somebody names, if any."""
         return self._desk.problem(id) if id is not None else None
+
+    def _lead(self, id: int) -> tuple[Incident | None, plan.Verdict]:
+        """Return the most urgent incident of a problem that nothing keeps quiet, else why nothing may be heard."""
+        if id not in self._leads:
+            self._leads[id] = self._find_lead(id)
+        return self._leads[id]
+
+    def _find_lead(self, id: int) -> tuple[Incident | None, plan.Verdict]:
+        row = self.problem(id)
+        while row is not None and row.problem.merged_into is not None:
+            row = self.problem(row.problem.merged_into)
+        if row is None or not row.incidents:
+            return None, plan.MOOT
+        living = [found for id in row.incidents if (found := self._desk.incidents.get(id)) is not None]
+        cause = row.problem.service
+        living.sort(key=lambda one: (plan.over(one), one.priority, one.service != cause, one.id))
+        quiet: plan.Verdict | None = None
+        for one in living[:ASKED]:
+            until = self._silenced_until(one, ended=False)
+            why = plan.suppression(one, self._parent(one), self._book, self._now, until)
+            if why is None:
+                return one, plan.SEND
+            quiet = quiet or why
+        return living[0] if living else self._desk.incident(row.incidents[0]), quiet or plan.SEND
+
+    def _parent(self, row: Incident) -> Incident | None:
+        return self._desk.incident(row.parent) if row.parent is not None else None
 
     def put(self, message: Message) -> None:
         """Change a message."""
@@ -165,7 +195,7 @@ class _Look:
 
     def _left(self, message: Message) -> Message | None:
         """Return what is left of a message to be sent now; written bytes leave as a whole."""
-        verdicts = [self._verdict(part, message.perhaps) for part in message.parts]
+        verdicts = [self._verdict(part, message) for part in message.parts]
         sent = [part for part, verdict in zip(message.parts, verdicts, strict=True) if verdict.do == "send"]
         if sent:
             if not message.body:
@@ -185,26 +215,44 @@ class _Look:
             plan.dropped(self._desk, message)
         return None
 
-    def _verdict(self, part: Part, perhaps: bool) -> plan.Verdict:
+    def _verdict(self, part: Part, message: Message) -> plan.Verdict:
         if _same(part) in self._seen:
             return plan.MOOT
         row = self.incident(part)
-        parent = self._desk.incident(row.parent) if row is not None and row.parent is not None else None
-        until = self._silenced_until(row, part) if row is not None else None
-        return plan.look(part, self._channel, row, parent, self._book, self._now, until, perhaps=perhaps)
+        if part.problem is not None:
+            return self._verdict_on_problem(part, part.problem, row, message)
+        parent = self._parent(row) if row is not None else None
+        until = self._silenced_until(row, ended=part.event == "resolved") if row is not None else None
+        return plan.look(part, self._channel, row, parent, self._book, self._now, until, perhaps=message.perhaps)
+
+    def _verdict_on_problem(self, part: Part, id: int, lead: Incident | None, message: Message) -> plan.Verdict:
+        """A problem is quiet while its incidents are; who was told of it hears of its end in any case."""
+        found = plan.look_at_problem(
+            part,
+            self._channel,
+            self.problem(id),
+            lead,
+            self._book,
+            perhaps=message.perhaps,
+            instead=bool(message.tried),
+        )
+        quiet = self._lead(id)[1]
+        if found.do != "send" or part.event == "resolved" or quiet.do == "send":
+            return found
+        return replace(quiet, until=self._now + MINUTE, by=None)
 
     def _under_way(self, id: int, part: Part) -> bool:
-        """Say whether an attempt about the same incident is: the end must not overtake the beginning."""
-        others = (self._desk.outbox.get(other) for other in self._lane.of.get(part.incident, ()) if other != id)
+        """Say whether an attempt about the same subject is: the end must not overtake the beginning."""
+        others = (self._desk.outbox.get(other) for other in self._lane.of.get(part.subject, ()) if other != id)
         return any(other is not None and other.leased and other.state == "waiting" for other in others)
 
     def _later(self, id: int, wait: Span) -> None:
         self._lane.wake(id, self._now + wait)
         self.settled.add(id)
 
-    def _silenced_until(self, row: Incident, part: Part) -> Instant | None:
+    def _silenced_until(self, row: Incident, *, ended: bool) -> Instant | None:
         """Return when the first of the silences ends that together silence all firing alerts of an incident."""
-        key = (row.id, part.event == "resolved")
+        key = (row.id, ended)
         if key not in self._silenced:
             self._silenced[key] = self._ask_silences(row, *key)
         return self._silenced[key]
@@ -231,9 +279,9 @@ class _Look:
         return [alert.labels for alert in firing]
 
 
-def _same(part: Part) -> tuple[str, int, str]:
+def _same(part: Part) -> tuple[str, Subject, str]:
     """Return what makes two changes say the same."""
-    return part.event, part.incident, str(part.about.get("target") or part.about.get("stage"))
+    return part.event, part.subject, str(part.about.get("target") or part.about.get("stage"))
 
 
 def _chosen(
@@ -277,9 +325,14 @@ def _frozen(message: Message, book: Book, now: Instant, resident: Resident, look
 def _written(message: Message, book: Book, now: Instant, resident: Resident, look: _Look) -> Message:
     part, row = message.part, look.incident(message.part)
     assert row is not None
-    problem, error = look.problem(row.problem), look.problem(row.known_error)
-    others = [(other, found) for other in message.bundle if (found := look.incident(other)) is not None]
-    others.sort(key=lambda other: plan.urgency(*other))
+    problem = look.problem(row.problem if part.problem is None else part.problem)
+    error = look.problem(row.known_error)
+    others = [
+        (other, found, look.problem(other.problem))
+        for other in message.bundle
+        if (found := look.incident(other)) is not None
+    ]
+    others.sort(key=lambda other: plan.urgency(*other[:2]))
     alerts, terms = resident.newest_of(row.id, SHOWN), book.terms(row.service)
     body = {
         "version": 1,
@@ -290,6 +343,11 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
         "problem": problem_json(problem) if problem is not None else None,
         "more": len(message.bundle),
     }
+    if part.problem is not None and problem is not None:
+        body["subject"] = problem_name(part.problem)
+        text = text_of_problem(part, problem, row, now, book.external_url, others=others, tried=message.tried)
+        title = title_of(part, row, len(others), problem)
+        return replace(message, body=_encode(body).decode(), title=title, text=text)
     changes = [change for id in row.changes if (change := resident.changes.get(id)) is not None]
     text = text_of(
         part, row, terms, now, book.external_url, alert=alerts[0] if alerts else None, changes=changes,
