@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from responder.core.matcher import CompileRegex, Matcher, Op, matcher
+from responder.core.matcher import CompileRegex, Matcher, Op, matcher, quote
 from responder.core.signal import HOUR, SECOND, Instant, Labels, Span
 
 RETENTION: Final[Span] = 120 * HOUR
@@ -84,7 +84,7 @@ def check_silence(posted: Silence, now: Instant, compile_regex: CompileRegex) ->
             holds = matcher(term.name, term.op, term.value, compile_regex).holds
         except ValueError as error:
             raise ValueError(
-                f'silence invalid: invalid label matcher {number}: invalid regular expression "{term.value}": {error}'
+                f"silence invalid: invalid label matcher {number}: invalid regular expression {quote(term.value)}: {error}"
             ) from None
         only_empty = only_empty and term.is_equal and holds("")
     if only_empty:

@@ -17,7 +17,7 @@ from responder.core.silence import Silence, SilenceNotFound, Silences, check_sil
 from responder.web import alerts, http
 from responder.web.alerts import Query, Receiver, Snapshot, instant_text
 from responder.web.decode import Decoder
-from responder.web.gojson import BodyRequired, Unmarshal, openapi_error
+from responder.web.gojson import BodyRequired, Unmarshal, openapi_error, regexp_error
 from responder.web.http import Receive, Response, Scope, json_response
 from responder.web.silences import Invalid, decode_silence, gettable, listed
 
@@ -199,8 +199,7 @@ class AlertmanagerApi:
         try:
             return self._backend.compile_regex(regex)
         except ValueError as error:
-            reason = str(error).removeprefix("RE2 refuses the regex: ")
-            raise ValueError(f"error parsing regexp: {reason}") from None
+            raise ValueError(regexp_error(str(error).removeprefix("RE2 refuses the regex: "))) from None
 
     # Silences.
 

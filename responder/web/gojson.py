@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from responder.core.instant import to_instant
-from responder.core.signal import Instant
+from responder.core.signal import HOUR, MINUTE, Instant
 from responder.web.http import Response, json_response
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -21,7 +21,19 @@ _GO_WORDS = {
     "Expecting ',' delimiter": "after object key:value pair or array element",
     "Invalid control character at": "in string literal",
     "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
 }
+_REGEXP_WORDS = {
+    "missing )": "missing closing )",
+    "missing ]": "missing closing ]",
+    "no argument for repetition operator": "missing argument to repetition operator",
+    "bad repetition operator": "invalid nested repetition operator",
+    "invalid repetition size": "invalid repeat count",
+    "invalid perl operator": "invalid or unsupported Perl syntax",
+    "invalid named capture group": "invalid named capture",
+    "trailing \\": "trailing backslash at end of expression",
+}
+"""What RE2 says in C++, and in Go."""
 _KINDS = {dict: "object", list: "array", str: "string", bool: "bool", float: "number"}
 
 
@@ -79,7 +91,8 @@ def mismatch(value: object, target: str, place: str = "") -> Unmarshal:
 def parse_instant(text: str) -> Instant:
     """Return the instant of a date-time in any notation that go-openapi takes.
 
-    No offset means UTC there. Digits finer than microseconds are cut. The empty text is 1970.
+    No offset means UTC there, and one may be longer than a day. Digits finer than microseconds
+    are cut. The empty text is 1970.
 
     Raises:
         ValueError: If it is none of them.
@@ -87,12 +100,23 @@ def parse_instant(text: str) -> Instant:
     if not text:
         return 0
     if not _DATE_TIME.fullmatch(text):
-        raise ValueError(f"parsing time {quoted(text)}: not an RFC 3339 instant such as 2026-01-05T00:00:00Z")
+        raise ValueError(
+            f"parsing time {quoted(text)}: cannot parse it as an RFC 3339 instant such as 2026-01-05T00:00:00Z"
+        )
+    local, offset = text, 0
+    if text[-6] in "+-":
+        local = text[:-6]
+        offset = (int(text[-5:-3]) * HOUR + int(text[-2:]) * MINUTE) * (-1 if text[-6] == "-" else 1)
     try:
-        moment = datetime.fromisoformat(text.replace(",", "."))
-        return to_instant(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return to_instant(datetime.fromisoformat(local.replace(",", ".")).replace(tzinfo=UTC)) - offset
     except ValueError as error:
-        raise ValueError(f"parsing time {quoted(text)}: {error}") from None
+        raise ValueError(f"parsing time {quoted(text)}: cannot parse it, {error}") from None
+
+
+def regexp_error(reason: str) -> str:
+    """Return RE2's reason to refuse a regex as Go's library words it."""
+    what, colon, where = reason.partition(": ")
+    return f"error parsing regexp: {_REGEXP_WORDS.get(what, what)}" + (f": `{where}`" if colon else "")
 
 
 def clean(text: str) -> str:
