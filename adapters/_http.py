@@ -4,8 +4,9 @@ A source that hangs holds its own share of a host's connections and no others. N
 a URL but its origin is ever printed: paths and user names of webhooks are secrets.
 
 httpx's transport is used without its client, which adds what is not wanted here (redirects,
-cookies, proxies from the environment, a log line with the whole URL) for a quarter of the
-CPU: a thousand queries every 15 s may cost 8 % of one core.
+cookies, proxies from the environment, a log line with the whole URL), and over one connection
+each instead of its pool: a thousand queries every 15 s may cost 8 % of one core, and pool and
+client together would cost three times what the rest does.
 """
 
 import asyncio
@@ -14,24 +15,24 @@ import os
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from email.utils import parsedate_to_datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpcore
 import httpx
 from msgspec import Struct
 
-from adapters._network import Network, lookup_took
+from adapters._network import Line, Network
 from responder.ports import SECOND, VERSION, Instant, Permanent, Secret, Span, Transient
 
 PER_HOST: Final = 4
 MEGABYTE: Final = 1024 * 1024
 _LONGEST_RETRY_AFTER: Final[Span] = 24 * 3600 * SECOND
-_IDLE_FOR: Final = 60.0
+_KEPT: Final = {"resolve": 0.0, "connect": 0.0, "tls": 0.0}
+"""The phases that a connection which is open already does not have."""
 
 _Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -93,44 +94,43 @@ class Pool:
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """One connection of httpx, opened by :class:`Network`: httpx has no parameter for that."""
+    """httpx over one :class:`Line` instead of a pool of connections: it has no parameter for that."""
 
-    def __init__(self, context: ssl.SSLContext | None, keep: bool) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context, max_connections=1, max_keepalive_connections=int(keep), keepalive_expiry=_IDLE_FOR,
-            network_backend=Network(),
-        )  # fmt: skip
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self._pool = cast("httpcore.AsyncConnectionPool", line)
 
 
 class _Host:
-    """One server and the connections to it.
-
-    Each has a transport of its own, and one that failed is replaced: a request that is cancelled at
-    the wrong moment leaves httpcore's pool with a connection that it takes for busy for ever.
-    """
+    """One server and the connections to it."""
 
     def __init__(self, parts: SplitResult, tls: Tls, keep: bool) -> None:
         self.names: set[str] = set()
-        context = tls_context(tls) if parts.scheme == "https" else None
-        self._new = partial(_Transport, context, keep)
+        self._keep = keep
+        context = None
+        if parts.scheme == "https":
+            context = tls_context(tls)
+            context.set_alpn_protocols(["http/1.1"])
         self._free: asyncio.LifoQueue[_Transport] = asyncio.LifoQueue()
         for _ in range(PER_HOST):
-            self._free.put_nowait(self._new())
+            self._free.put_nowait(_Transport(Line(Network(), context)))
         self._shares: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
     async def slot(self, name: str) -> AsyncIterator[_Transport]:
         """Wait for a free connection; no source may take the share of another on the same host."""
-        share = self._shares.setdefault(name, asyncio.Semaphore(max(1, PER_HOST // len(self.names))))
+        share = self._shares.get(name)
+        if share is None:
+            share = self._shares[name] = asyncio.Semaphore(max(1, PER_HOST // len(self.names)))
         async with share:
             transport = await self._free.get()
+            done = False
             try:
                 yield transport
-            except BaseException:
-                failed, transport = transport, self._new()
-                await failed.aclose()
-                raise
+                done = True
             finally:
+                if not (done and self._keep):
+                    await transport.aclose()
                 self._free.put_nowait(transport)
 
     async def aclose(self) -> None:
@@ -184,82 +184,31 @@ class Client:
         return self._urls[path]
 
     async def _exchange(self, transport: _Transport, request: httpx.Request, limit: int, cut: bool) -> Answer:
-        while True:
-            watch = _Watch()
-            request.extensions = {"trace": watch}
-            try:
-                return await self._answer(transport, request, watch, limit, cut)
-            except (httpx.NetworkError, httpx.RemoteProtocolError):
-                if watch.opened or watch.begun:
-                    raise  # else: the server had ended the kept connection, which is gone now; ask on a fresh one
-
-    async def _answer(
-        self, transport: _Transport, request: httpx.Request, watch: "_Watch", limit: int, cut: bool
-    ) -> Answer:
+        now = asyncio.get_running_loop().time
+        asked = now()
         try:
             response = await transport.handle_async_request(request)
-        except BaseException:
-            await watch.hang_up()
-            raise
-        try:
-            new = watch.opened and request.url.scheme == "https"
-            certificate_ends = _certificate_ends(response) if new else None
-            chunks: list[bytes] = []
-            room = limit
-            async for chunk in response.aiter_raw():
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            if transport.line.opening:
+                raise
+            # else: the server had ended the kept connection, which is gone now
+            response = await transport.handle_async_request(request)
+        opening, begun = transport.line.opening, now()
+        certificate_ends = _certificate_ends(response) if opening and request.url.scheme == "https" else None
+        chunks: list[bytes] = []
+        room = limit
+        async with aclosing(response):  # what was not read to its end is not kept
+            async for chunk in cast("httpx.AsyncByteStream", response.stream):
                 chunks.append(chunk[:room])
                 room -= len(chunk)
                 if room < 0:
                     break
-        finally:
-            await response.aclose()  # what was not read to its end is not kept
         if room < 0 and not cut:
             raise Permanent(f"{self.origin}: the answer is over {limit} bytes", "too_large")
+        phases = {**_KEPT, **opening, "transfer": now() - begun}
+        phases["processing"] = begun - asked - sum(opening.values())
         headers = dict(response.headers.items())
-        return Answer(response.status_code, headers, b"".join(chunks), watch.phases(), certificate_ends)
-
-
-class _Watch:
-    """The ``trace`` of one request: httpcore tells each step as it starts and completes."""
-
-    def __init__(self) -> None:
-        self._at: dict[str, float] = {}
-        self._stream: httpcore.AsyncNetworkStream | None = None
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        self._at[event] = asyncio.get_running_loop().time()
-        if event == "connection.connect_tcp.complete":
-            self._stream = info["return_value"]
-
-    @property
-    def opened(self) -> bool:
-        """Whether a connection was opened for it."""
-        return "connection.connect_tcp.started" in self._at
-
-    @property
-    def begun(self) -> bool:
-        """Whether an answer has begun."""
-        return "http11.receive_response_headers.complete" in self._at
-
-    async def hang_up(self) -> None:
-        """End a connection that was given up in its TLS handshake: httpcore forgets it, but leaves it open."""
-        if self._stream is not None and "connection.start_tls.complete" not in self._at:
-            await self._stream.aclose()
-
-    def phases(self) -> dict[str, float]:
-        """Return the seconds of each phase of a request that is over."""
-        resolve = lookup_took.get() if self.opened else 0.0
-        return {
-            "resolve": resolve,
-            "connect": self._took("connection.connect_tcp") - resolve,
-            "tls": self._took("connection.start_tls"),
-            "processing": self._took("http11.receive_response_headers"),
-            "transfer": self._took("http11.receive_response_body"),
-        }
-
-    def _took(self, step: str) -> float:
-        now = asyncio.get_running_loop().time()  # an answer that was cut never completes
-        return self._at.get(f"{step}.complete", now) - self._at.get(f"{step}.started", now)
+        return Answer(response.status_code, headers, b"".join(chunks), phases, certificate_ends)
 
 
 def _certificate_ends(response: httpx.Response) -> float:

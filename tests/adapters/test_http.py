@@ -172,6 +172,44 @@ def test_a_kept_connection_that_ends_under_the_request_is_asked_again_on_a_fresh
     with_context(work)
 
 
+def test_what_a_server_says_unasked_is_no_answer(serve: Serve) -> None:
+    server = serve(lambda r: reply("1"))
+
+    async def work(context: Context) -> None:
+        client = context.http("a", Secret(server.url))
+        assert (await client.fetch("GET", within=SECOND)).body == b"1"
+        server._open[0].sendall(reply("too slow", "408 Request Timeout"))
+        await asyncio.sleep(0.05)
+        assert (await client.fetch("GET", within=SECOND)).body == b"1"
+        assert server.connections == 2
+
+    with_context(work)
+
+
+def test_a_long_answer_that_comes_faster_than_it_is_read_is_whole(serve: Serve) -> None:
+    body = bytes(range(256)) * 20_000
+    assert ask(serve(lambda r: reply(body)).url).body == body
+
+
+def test_a_request_leaves_in_one_piece() -> None:
+    """Head and body apart are two packets, and two turns of the server."""
+    received: list[bytes] = []
+
+    async def work(context: Context) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            received.append(await reader.read(65536))
+            writer.write(reply("1"))
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = Secret(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await context.http("a", url).fetch("POST", body=b"query=up", within=SECOND)
+        server.close()
+
+    with_context(work)
+    assert received[0].endswith(b"\r\n\r\nquery=up")
+
+
 def test_a_channel_keeps_no_connection_and_never_sends_twice(serve: Serve) -> None:
     server = serve(lambda r: reply("1") if len(server.requests) < 2 else b"")
 
