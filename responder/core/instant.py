@@ -9,6 +9,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _UNITS = {"w": 7 * DAY, "d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": 1000}
 _SPAN = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_INSTANT = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):?[0-5]\d)?", re.ASCII
+)
 EARLIEST: Instant = -62_135_596_800 * SECOND
 LATEST: Instant = 253_402_300_799 * SECOND
 
@@ -32,10 +35,12 @@ def to_datetime(at: Instant) -> datetime:
 def parse_instant(text: str) -> Instant:
     """Return the instant of an RFC 3339 text; finer digits than microseconds are cut.
 
+    ISO 8601's ``+0100`` is taken too: PagerDuty's clients send it.
+
     Raises:
         ValueError: If the text is no RFC 3339 date-time or has no offset.
     """
-    if len(text) < 20 or text[10] not in "Tt ":
+    if not _INSTANT.fullmatch(text):
         raise ValueError(f"{text!r} is not an RFC 3339 instant")
     try:
         return to_instant(datetime.fromisoformat(text.upper()))
