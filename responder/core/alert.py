@@ -74,14 +74,14 @@ def observe(
     if known is None or known.ended:
         if known is not None and known.ended == "resolved" and signal.starts_at <= known.newest_start:
             return "stale", known
-        return "opened", _begun(signal, now, polled, signal.starts_at, next_id)
-    if signal.starts_at > known.newest_start > 0 and not signal.implied and signal.source == known.source:
-        return "restarted", _begun(signal, now, polled, known.since, next_id)
+        return "opened", _begun(signal, now, polled, signal.starts_at, signal.ends_at, next_id)
     ends_at, timeout = signal.ends_at, signal.timeout
+    if ends_at is not None and known.ends_at is not None and not known.timeout and not polled:
+        ends_at = max(ends_at, known.ends_at)  # of two ends that senders gave, the later one holds
+    if signal.starts_at > known.newest_start > 0 and not signal.implied and signal.source == known.source:
+        return "restarted", _begun(signal, now, polled, known.since, ends_at, next_id)
     if ends_at is None:
         ends_at, timeout = known.ends_at, known.timeout
-    elif known.ends_at is not None and not known.timeout and known.ends_at > ends_at and not polled:
-        ends_at = known.ends_at  # of two ends that senders gave, the later one holds
     same = (
         ends_at == known.ends_at
         and signal.annotations == known.annotations
@@ -100,10 +100,10 @@ def observe(
     )  # fmt: skip
 
 
-def _begun(signal: Signal, now: Instant, polled: bool, since: Instant, id: int) -> Alert:
+def _begun(signal: Signal, now: Instant, polled: bool, since: Instant, ends_at: Instant | None, id: int) -> Alert:
     return Alert(
         id=id, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
-        starts_at=signal.starts_at, ends_at=signal.ends_at, updated_at=now, since=since, url=signal.url,
+        starts_at=signal.starts_at, ends_at=ends_at, updated_at=now, since=since, url=signal.url,
         timeout=signal.timeout, newest_start=0 if signal.implied else signal.starts_at, dedup=signal.dedup,
         polled=polled,
     )  # fmt: skip
@@ -123,11 +123,12 @@ def _end(known: Alert | None, signal: Signal, now: Instant) -> tuple[Outcome, Al
 def _speaks_of_another(known: Alert, signal: Signal) -> bool:
     """Say whether an end is about another firing than the one that goes on.
 
-    Of the same source: one that was over before this one began. Of another source: one that
-    began before what the other reported last. An end without a start speaks of what fires.
+    Of the same source: one that was over before this one began by its sender's clock; without a
+    start from the sender there is nothing to compare. Of another source: one that began before
+    what the other reported last. An end without a start speaks of what fires.
     """
     if signal.implied:
         return False
     if signal.source == known.source:
-        return signal.ends_at is not None and signal.ends_at < known.starts_at
+        return signal.ends_at is not None and signal.ends_at < known.newest_start
     return signal.starts_at < known.newest_start
