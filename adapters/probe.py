@@ -37,7 +37,8 @@ class ProbeSettings(ServerSettings):
             raise ValueError("a probe that fails is a sample: write a rule on probe_success instead of on_failure")
         return self
 
-    def check_query(self, text: str) -> None:
+    @classmethod
+    def check_query(cls, text: str) -> None:
         """Refuse what is not one selector over the metrics of a probe.
 
         Raises:

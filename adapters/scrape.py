@@ -21,7 +21,8 @@ class ScrapeSettings(ServerSettings):
 
     kind: Literal["scrape"] = "scrape"
 
-    def check_query(self, text: str) -> None:
+    @classmethod
+    def check_query(cls, text: str) -> None:
         """Refuse what is not one selector.
 
         Raises:

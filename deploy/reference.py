@@ -97,7 +97,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "by_missing": "`separate` (by fingerprint, default) or `skip`", "unclaimed": "only alerts that no other `event` rule matches",
         "mode": "`notify` (default) or `observe`: opens nothing, is only counted",
         "reopen_within": "how long a resolved incident is verified and may reopen (30m)",
-        "max_age": "after it an incident takes no new alerts", "absorbs": "rules whose incidents become children of this one's",
+        "max_age": "of an `event` rule: after it an incident takes no new alerts, the next opens another one, linked", "absorbs": "rules whose incidents become children of this one's",
         "labels": "added to the incident", "description": "for people"}),
     "WhenForm": ("rules[].when", {
         "metric": "a query and its thresholds", "event": "alerts", "absence": "something that does not come",

@@ -197,6 +197,14 @@ class PolledSettings(SourceSettings):
     timeout: Duration = 10 * SECOND
     on_failure: OnFailure | None = None
 
+    @classmethod
+    def check_query(cls, text: str) -> None:
+        """Refuse a query that sources of this kind can't answer, whatever they hold; here: none.
+
+        Raises:
+            ValueError: Says what is wrong with it.
+        """
+
 
 class ChannelSettings(SettingsModel):
     """What every channel has."""

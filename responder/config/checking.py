@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, TypeVar
 
@@ -63,6 +64,8 @@ def check(model: type[M], raw: Any, place: Place, report: Report, excused: Colle
             _tell(model, mistake, path, place, report)
     if not told:
         return None
+    for mistake in () if excused else _of_whole(model, raw, mistakes):
+        _tell(model, mistake, _path(mistake), place, report)
     paths = [_path(mistake) for mistake in mistakes]
     report.veil(place.mark(*path[:end]) for path in paths for end in range(len(path) + 1))
     return _repaired(model, raw, mistakes)
@@ -91,6 +94,44 @@ def _repaired(model: type[M], raw: Any, mistakes: list[Any]) -> M | None:
         except ValidationError as error:
             mistakes = error.errors(include_url=False)
     return None
+
+
+_SENSIBLE: Final[tuple[Any, ...]] = ("1s", "http://x", [], {}, "1")
+"""What is tried in the place of a value that is no good, so that it is still there."""
+
+
+def _of_whole(model: type[M], raw: Any, mistakes: list[Any]) -> list[Any]:
+    """Return what is wrong with a model as a whole, which pydantic looks at only when all its fields are good.
+
+    A faulty value stands in its place as another one and a misspelt key as the one that is
+    meant, because such mistakes are about what is there and what is not. When no such entry
+    can be made, nothing is said until the fields are good.
+    """
+    holders = {path[:end] for path in map(_path, mistakes) for end in range(len(path))}
+    sound, tried = copy.deepcopy(raw), Counter[Path]()
+    for _ in range(MAX_REPAIRS):
+        for mistake in reversed(mistakes):
+            path = _path(mistake)
+            if mistake["type"] == "extra_forbidden":
+                _put(sound, path, ())
+                path = (*path[:-1], *nearest(str(path[-1]), known_keys(model, path[:-1])))
+                if path in holders or tried[path]:  # no key is near, or only that of a secret
+                    continue
+            choices = _literals(mistake)[:1] if mistake["type"] == "literal_error" else _SENSIBLE
+            number = tried[path]
+            if number >= len(choices) and not (path and isinstance(path[-1], int)):
+                return []
+            _put(sound, path, choices[number : number + 1])
+            tried[path] += 1
+        try:
+            model.model_validate(sound)
+        except ValidationError as error:
+            mistakes = error.errors(include_url=False)
+        else:
+            return []
+        if all(mistake["type"] == "value_error" and _path(mistake) in holders for mistake in mistakes):
+            return mistakes
+    return []
 
 
 def _put(into: Any, path: Path, value: Sequence[Any]) -> None:

@@ -124,6 +124,12 @@ class _Compiler:
         when, kind = self.when()
         if form.unclaimed and kind != "event":
             self.report.error(self.place.key("unclaimed"), "unclaimed is for event rules only")
+        if form.max_age is not None and kind not in ("event", ""):
+            problem = (
+                f"max_age is for event rules only: an incident of a rule of kind {kind} lasts as its condition does"
+            )
+            hint = "to hear of it again while it is open, set repeat on a channel"
+            self.report.error(self.place.key("max_age"), problem, hint)
         for i, name in enumerate(form.by):
             if name in form.by[:i]:
                 self.report.error(self.place.mark("by", i), f'"{name}" stands twice in by')
@@ -170,7 +176,9 @@ class _Compiler:
 
     def metric(self, form: MetricForm, place: Place) -> MetricWhen:
         self.source(form.source, place.at("source"), asked=True)
-        kind, _ = self.kinds.get(form.source, ("scrape", None))
+        kind, settings = self.kinds.get(form.source, ("scrape", PolledSettings))
+        if issubclass(settings, PolledSettings):
+            self.query(form.query, settings, place.at("query"))
         if form.as_ != "value" and kind not in ("scrape", "probe"):
             self.report.error(place.mark("as"), "as is for scrape sources; a PromQL query says it itself")
         if (form.as_ == "rate") is not (form.over is not None):
@@ -185,6 +193,12 @@ class _Compiler:
             read=form.as_,
             over=form.over or 0,
         )
+
+    def query(self, text: str, settings: type[PolledSettings], place: Place) -> None:
+        try:
+            settings.check_query(text)
+        except ValueError as error:
+            self.report.error(place.mark(), str(error), "PromQL is for sources of kind prometheus")
 
     def bound(self, form: BoundForm, place: Place) -> Bound:
         given = [op for op in _BOUNDS if getattr(form, op) is not None]

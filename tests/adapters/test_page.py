@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from adapters._page import Page, PageSource, parse_selector
 from adapters.probe import ProbeSettings
 from adapters.scrape import ScrapeSettings
+from responder.cli.loading import kinds
+from responder.config import load_text
 from responder.ports import SECOND, Context, MetricSource, Permanent, Sample, Transient
 from tests.adapters.conftest import AT, Loopback, Request, reply, with_context
 
@@ -300,6 +302,34 @@ def test_a_query_that_a_probe_or_page_cannot_answer_is_found_at_load() -> None:
         settings.check_query("up")
     with pytest.raises(ValueError, match="one selector"):
         ScrapeSettings.model_validate({"url": "http://a"}).check_query("rate(a[5m])")
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "told"),
+    [
+        ("scrape", "sum(up)", "'(up)' after sum: this source takes one selector, no functions and no arithmetic"),
+        ("scrape", "up > 1", "'> 1' after up: this source takes one selector, no functions and no arithmetic"),
+        ("scrape", 'up{job="api"}', ""),
+        ("probe", "up", "a probe has no metric up; it has"),
+        ("probe", "probe_success", ""),
+        ("prometheus", "sum(up)", ""),
+    ],
+)
+def test_check_points_to_a_query_that_the_kind_of_source_can_not_answer(kind: str, query: str, told: str) -> None:
+    text = f"""
+sources: {{page: {{kind: {kind}, url: "http://a"}}}}
+rules:
+  - id: r
+    by: []
+    when: {{metric: {{source: page, query: '{query}', every: 30s, open: {{above: 1}}, no_data: keep}}}}
+"""
+    found = [str(error) for error in load_text(text, kinds=kinds()).errors]
+    if not told:
+        assert found == []
+        return
+    [error] = found
+    assert error.startswith(f"responder.yml:6:42: {told}")
+    assert error.endswith("\n  hint: PromQL is for sources of kind prometheus")
 
 
 @pytest.mark.parametrize(

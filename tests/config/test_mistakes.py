@@ -1,12 +1,16 @@
 """Every class of mistake, with the exact text that a person sees."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field, model_validator
 
-from tests.config.kit import KINDS, errors, load
+from responder.config import Kinds, load_text
+from responder.ports import Secret, SettingsModel
+from tests.config.kit import KINDS, Server, errors, load
 
 BASE = """
 sources: {prom: {kind: prometheus, url: "http://x"}, jobs: {kind: webhook, map: {labels: {a: b}}}}
@@ -168,6 +172,10 @@ RULES = {
         "1:44: when has exactly one kind, found event and count\n"
         "  hint: kinds: metric, event, absence, count, all, sequence, flapping"
     ),
+    "rules: [{id: r, by: [], max_age: 1h, when: {absence: {of: {event: {}}, every: 1m, grace: 1m}}}]": (
+        "1:25: max_age is for event rules only: an incident of a rule of kind absence lasts as its condition does\n"
+        "  hint: to hear of it again while it is open, set repeat on a channel"
+    ),
     when("evnt: {}"): '1:33: unknown key "evnt"\n  hint: did you mean "event"?',
     when("event: {}", "[a, a]"): '1:25: "a" stands twice in by',
     metric("open: {above: 1}"): (
@@ -314,6 +322,65 @@ rules:
         "11:64: 'never' is not a duration such as 30s, 5m or 1h30m",
         '12:21: "x" is not known here',
     ]
+
+
+class Inner(SettingsModel):
+    secret: Secret
+    length: int | None = None
+
+    @model_validator(mode="after")
+    def _length(self) -> "Inner":
+        if self.length is None:
+            raise ValueError("the length is missing")
+        return self
+
+
+class Known(Server):
+    """Has what is only wrong as a whole."""
+
+    token: Secret | None = None
+    inner: Inner | None = None
+    levels: list[Annotated[int, Field(ge=100)]] = []
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Known":
+        if self.token is not None and self.username is not None:
+            raise ValueError("give token or username, not both")
+        return self
+
+
+BOTH = "1:14: give token or username, not both"
+
+
+@pytest.mark.parametrize(
+    ("faulty", "told"),
+    [
+        ("url: 'http://x'", [BOTH]),
+        ("url: nowhere", [BOTH, "not a URL such as"]),
+        ("url: 'http://x', every: soon", [BOTH, "'soon' is not a duration"]),
+        ("url: 'http://x', evry: 3s", [BOTH, 'unknown key "evry"']),
+        ("url: 'http://x', qqq: 3s", [BOTH, 'unknown key "qqq"']),
+        ("url: 'http://x', pasword_env: X", [BOTH, 'unknown key "pasword_env"']),
+        ("levels: [7, 200]", [BOTH, 'missing key "url"', '"7" must be at least 100']),
+        ("url: 'http://x', inner: {secret_env: S, qqq: 3}", ["the length is missing", 'unknown key "qqq"']),
+        ("url: 'http://x', inner: {secret_env: S, lenth: 3}", [BOTH, 'unknown key "lenth"']),
+        ("url: 'http://x', inner: {secret_env: S, length: []}", [BOTH, "expected a whole number"]),
+    ],
+)
+def test_what_is_wrong_with_an_entry_as_a_whole_is_told_beside_its_faulty_fields(faulty: str, told: list[str]):
+    text = f"sources: {{a: {{kind: known, username: me, token_env: T, {faulty}}}}}"
+    found = load_text(text, kinds=Kinds({"known": Known}), env={"T": "t", "S": "s"}).errors
+    assert len(found) == len(told)
+    for part in told:
+        assert any(part in str(error) for error in found), found
+
+
+def test_a_misspelt_key_is_not_missing_as_well_and_an_unknown_secret_accuses_nobody():
+    misspelt = "sources: {a: {kind: known, url: 'http://x', usernme: me, token_env: T}}"
+    found = load_text(misspelt, kinds=Kinds({"known": Known}), env={"T": "t"}).errors
+    assert ["usernme" in str(error) for error in found] == [False, True]
+    unknown = "sources: {a: {kind: known, url: 'http://x', username: me, token_env: T, evry: 3s}}"
+    assert len(load_text(unknown, kinds=Kinds({"known": Known})).errors) == 1
 
 
 def test_a_ring_of_rules_is_shown_as_its_path():

@@ -77,7 +77,7 @@ def test_queries_that_prometheus_refuses_are_told_with_the_place_of_their_rule(p
         + rule.format("bad", "sum by (job (up)", "prometheus")
         + rule.format("range", "up[5m]", "prometheus")
         + rule.format("word", "no_such_function(up)", "prometheus")
-        + rule.format("page", "not promql at all", "page")
+        + rule.format("page", "up", "page")
     )
     result = CliRunner().invoke(main, ["check", str(file), "--prometheus", prometheus])
     assert result.exit_code == 1
