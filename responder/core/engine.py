@@ -175,12 +175,12 @@ def _distinct(hit: Hit, signal: Signal) -> str:
 def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> int | None:
     """Tell a rule of an alert that begins; return the incident that the alert joined."""
     rule = hit.rule
-    row = desk.states.get((rule.id, hit.key_hash))
+    row = desk.states.get(hit.place)
     incident = desk.incidents.get(row.incident) if row is not None and row.incident is not None else None
     if row is not None and incident is not None and incident.max_age is not None and _too_old(rule, incident, told.at):
         lifecycle.stop_taking(desk, book, incident, told.at)
         row = msgspec.structs.replace(row, state=State(), incident=None)
-        desk.states.put((rule.id, hit.key_hash), row)
+        desk.states.put(hit.place, row)
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
     joining = _joining(book, rule, cause, told.at) if isinstance(rule.when, EventWhen) else None
     known, parted = incident is not None and incident.taking, False
@@ -237,9 +237,10 @@ def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, 
     else:
         desk.counted.discard(incident.id)
         incident = desk.amend(incident, common=common, started_at=started_at, **counts)
-    if incident.alerts_count > 1 and rule.incident is not None and not rule.incident.priority.fixed:
+    form = rule.incident
+    if incident.alerts_count > 1 and incident.priority != "P1" and form is not None and not form.priority.fixed:
         context = {"key": incident.key, "labels": labels, "annotations": alert.annotations}
-        priority, _, _ = priority_of(book, rule, rule.incident, context)
+        priority, _, _ = priority_of(book, rule, form, context)
         if priority < incident.priority:
             lifecycle.raise_priority(desk, book, incident, priority, alert.updated_at, Actor("rule", rule.id))
 

@@ -2,8 +2,9 @@
 
 Each ``event`` rule, and each alert that a compound rule waits for, is filed under the
 rarest label value that it insists on; only what insists on none is asked every time. What
-was found for a label set is remembered, so that a known alert costs two look-ups however
-many rules there are.
+was found is remembered by those labels of the alert that any rule looks at at all, so that
+the alerts of a thousand hosts are found once where no rule asks for the host, however many
+rules there are.
 """
 
 from collections import Counter
@@ -14,13 +15,14 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from responder.core.rule import EventOf, EventWhen, Match, Rule, key_of, members
+from responder.core.rule import CountWhen, EventOf, EventWhen, Match, Rule, key_of, members
 from responder.core.signal import Labels, Signal, fingerprint, fingerprint_text
 
 Term: TypeAlias = tuple[str, str]
+_Seen: TypeAlias = tuple[tuple[str, str], ...]
 
-MEMO: Final = 400_000
-"""So many label sets and keys are remembered together before the memory starts anew."""
+MEMO: Final = 50_000
+"""So many answers and keys are remembered together before the memory starts anew."""
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
 
@@ -43,6 +45,8 @@ class Hit(Struct, frozen=True, gc=False):
     key: dict[str, str]
     key_text: str
     key_hash: int
+    place: tuple[str, int]
+    """(rule id, key hash), under which the key's state is kept."""
 
 
 def canonical(values: Mapping[str, str]) -> Key:
@@ -119,14 +123,15 @@ class Index:
         self._about_ends = any(entry.statuses for entry in entries)
         self._filed: dict[str, dict[str, list[_Entry]]] = {}
         self._always: list[_Entry] = []
+        self._looked_at = {name for entry in entries for name in _names(entry)}
         for entry, terms in zip(entries, choices, strict=True):
             if not terms:
                 self._always.append(entry)
                 continue
             for name, value in min(terms, key=lambda choice: sum(users[term] for term in choice)):
                 self._filed.setdefault(name, {}).setdefault(value, []).append(entry)
-        self._firing: dict[str, dict[int, tuple[Hit, ...]]] = {}
-        self._resolved: dict[str, dict[int, tuple[Hit, ...]]] = {}
+        self._firing: dict[str, dict[_Seen, tuple[Hit, ...]]] = {}
+        self._resolved: dict[str, dict[_Seen, tuple[Hit, ...]]] = {}
         self._remembered = 0
 
     def hits(self, signal: Signal) -> tuple[Hit, ...]:
@@ -137,16 +142,18 @@ class Index:
         """
         if not signal.firing and not self._about_ends:
             return ()
+        looked_at = self._looked_at
+        seen = tuple([label for label in signal.labels.items() if label[0] in looked_at])
         memo = self._firing if signal.firing else self._resolved
         of_source = memo.get(signal.source)
         if of_source is not None:
-            known = of_source.get(signal.fp)
+            known = of_source.get(seen)
             if known is not None:
                 return known
         hits, lasting = self._find(signal)
         if lasting:
             self._make_room()
-            memo.setdefault(signal.source, {})[signal.fp] = hits
+            memo.setdefault(signal.source, {})[seen] = hits
         return hits
 
     def explain(self, rule: Rule, signal: Signal) -> str | None:
@@ -159,9 +166,10 @@ class Index:
         return reason
 
     def _find(self, signal: Signal) -> tuple[tuple[Hit, ...], bool]:
-        """Return the hits, and whether they are the same whenever this label set comes."""
+        """Return the hits, and whether they are the same whenever these labels come."""
         opened, lasting = self._opened(signal)
         found = [(entry, hit) for entry in opened if (hit := self._hit(entry, signal)) is not None]
+        lasting = lasting and not any("fingerprint" in hit.key for _, hit in found)
         if len(found) > 1 and any(entry.claims for entry, _ in found):
             found = [(entry, hit) for entry, hit in found if not entry.rule.unclaimed]
         return tuple([hit for _, hit in found]), lasting
@@ -195,7 +203,7 @@ class Index:
             key = key_for(entry.rule, labels, signal.fp)
             if key is None:
                 return None
-            hit = Hit(entry.rule, entry.member, key.values, key.text, key.hash)
+            hit = Hit(entry.rule, entry.member, key.values, key.text, key.hash, (entry.rule.id, key.hash))
             if "" not in values:
                 self._make_room()
                 entry.hits[values] = hit
@@ -218,6 +226,15 @@ def _conditions(rules: Iterable[Rule]) -> Iterator[tuple[Rule, int, EventOf]]:
         for number, member in reversed([*enumerate(members(rule))]):
             if member.event is not None:
                 yield rule, number, member.event
+
+
+def _names(entry: _Entry) -> Iterator[str]:
+    """Yield the labels that an entry and its key look at."""
+    yield from entry.rule.by
+    if isinstance(entry.rule.when, CountWhen) and entry.rule.when.distinct:
+        yield entry.rule.when.distinct
+    for match in _parts(entry.of.match):
+        yield from (test.name for test in match.labels)
 
 
 def _parts(match: Match) -> Iterator[Match]:
