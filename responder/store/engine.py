@@ -1,7 +1,9 @@
 """Opening the database: SQLite tuned for one durable writer, or PostgreSQL."""
 
+import os
 import re
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +15,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 
 from responder.store.schema import metadata
 
-__all__ = ["DatabaseError", "Engine", "StorageError", "open_engine", "path_of", "scratch", "sentence"]
+__all__ = ["DatabaseError", "Engine", "StorageError", "create_private", "open_engine", "path_of", "scratch", "sentence"]
 
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -66,6 +68,20 @@ def path_of(url: str) -> Path | None:
     return Path(parsed.database)
 
 
+def create_private(path: Path, flags: int = 0) -> None:
+    """Create a file that only its owner may read, as the secrets of alerts deserve; one that is there stays as it is.
+
+    SQLite gives ``-wal`` and ``-shm`` the mode of their database.
+
+    Args:
+        flags: More of :func:`os.open`'s.
+
+    Raises:
+        OSError: It can't be created.
+    """
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | flags, 0o600))
+
+
 def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
     path = path_of(url)
     if path is not None and not path.parent.exists():
@@ -79,6 +95,11 @@ def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
     else:
         engine = create_engine(url, poolclass=NullPool, connect_args=args)
 
+        @event.listens_for(engine, "do_connect")
+        def _create(*_: Any) -> None:
+            with suppress(OSError):  # SQLite says what is wrong with it
+                create_private(path)
+
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
@@ -88,6 +109,7 @@ def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
             cursor.execute("PRAGMA synchronous=" + ("OFF" if fast else "FULL"))
             cursor.execute("PRAGMA wal_autocheckpoint=0")  # the writer decides when
         cursor.execute("PRAGMA cache_size=-8000")
+        cursor.execute("PRAGMA temp_store=MEMORY")
         cursor.execute("PRAGMA busy_timeout=5000")
         cursor.close()
 

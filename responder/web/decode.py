@@ -225,8 +225,8 @@ class Decoder:
 
 
 def _interned(labels: Labels) -> dict[str, str]:
-    """Return the labels that have a value; equal texts of many alerts are one object."""
-    return {intern(name): intern(value) for name, value in labels.items() if value}
+    """Return the labels that have a value; equal values of many alerts are one object, as names are by their decoder."""
+    return {name: intern(value) for name, value in labels.items() if value}
 
 
 # The slow path, field by field.
