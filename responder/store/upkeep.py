@@ -1,5 +1,6 @@
 """Retention, backup and verification of the store."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.signal import Instant
 from responder.store import chain, schema
-from responder.store.engine import StorageError, path_of
+from responder.store.engine import StorageError, create_private, path_of
 from responder.store.reader import Reader, recorded
 
 SLICE = 1000
@@ -81,15 +82,19 @@ def backup(url: str, target: Path) -> Head:
     """Copy a SQLite database while it is in use; returns the head of the copy.
 
     Raises:
-        StorageError: The target exists, or the database is no SQLite file (use pg_dump there).
+        StorageError: The target exists or can't be written, or the database is no SQLite file (use pg_dump there).
     """
     source = path_of(url)
     if source is None:
         raise StorageError("backup copies SQLite files; for PostgreSQL use pg_dump")
     if not source.exists():
         raise StorageError(f"{source} does not exist")
-    if target.exists():
-        raise StorageError(f"{target} exists already")
+    try:
+        create_private(target, os.O_EXCL)
+    except FileExistsError:
+        raise StorageError(f"{target} exists already") from None
+    except OSError as error:
+        raise StorageError(f"{target}: {error.strerror}") from None
     live = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
     try:
         copy = sqlite3.connect(target)

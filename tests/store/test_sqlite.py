@@ -54,6 +54,19 @@ def test_a_live_file_is_copied_whole(house: House, place: Place, tmp_path: Path)
         upkeep.backup(f"sqlite:///{tmp_path}/none.db", tmp_path / "other.db")
 
 
+def test_the_store_and_its_copies_are_for_their_owner_only(house: House, place: Place, tmp_path: Path) -> None:
+    house.take(pushed("a"))
+    upkeep.backup(place.url, tmp_path / "copy.db")
+    modes = {file.name: f"{file.stat().st_mode & 0o777:o}" for file in tmp_path.glob("*.db*")}
+    assert modes == dict.fromkeys(["responder.db", "responder.db-wal", "responder.db-shm", "copy.db"], "600")
+
+    (tmp_path / "shared.db").touch(0o640)  # an operator's decision
+    open_engine(f"sqlite:///{tmp_path}/shared.db").connect().close()
+    assert (tmp_path / "shared.db").stat().st_mode & 0o777 == 0o640
+    with pytest.raises(StorageError, match="No such file or directory"):
+        upkeep.backup(place.url, tmp_path / "nowhere" / "copy.db")
+
+
 def test_a_full_disk_loses_nothing_and_recovers_by_itself(house: House, place: Place) -> None:
     house.take(pushed("a"))
     full(house, True)
