@@ -1,6 +1,7 @@
 """``responder check --prometheus``: the server that will be asked says whether it understands each query."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,12 @@ class ParsingError(Exception):
     """The server can't be asked; the sentence says why."""
 
 
-def refused(settings: Settings, url: str) -> list[tuple[str, str]]:
-    """Return (place of the rule, what the server says) of each PromQL query that it can't evaluate.
+_WHERE = re.compile(r"\b(\d+):(\d+): parse error")
+"""Line and column as Prometheus says them: from 1, columns in bytes."""
+
+
+def refused(settings: Settings, url: str) -> list[tuple[str, str, str]]:
+    """Return (rule, query, what the server says) of each PromQL query that it can't evaluate.
 
     Each query is asked once, at the present instant. Rules of sources that are no Prometheus
     (``scrape``, ``probe``) have no PromQL and are passed over.
@@ -26,18 +31,16 @@ def refused(settings: Settings, url: str) -> list[tuple[str, str]]:
     Raises:
         ParsingError: The server does not answer.
     """
-    rules = [rule for rule in settings.rules if _asks_promql(rule, settings)]
-    return asyncio.run(_judge(rules, url))
+    rules = [(rule, rule.when) for rule in settings.rules if isinstance(rule.when, MetricWhen)]
+    return asyncio.run(_judge([(rule, when) for rule, when in rules if _takes_promql(when.source, settings)], url))
 
 
-def _asks_promql(rule: Rule, settings: Settings) -> bool:
-    if not isinstance(rule.when, MetricWhen):
-        return False
-    source = settings.sources.get(rule.when.source)  # a pack on its own has none
-    return source is None or source.kind == "prometheus"
+def _takes_promql(source: str, settings: Settings) -> bool:
+    known = settings.sources.get(source)  # a pack on its own has none
+    return known is None or known.kind == "prometheus"
 
 
-async def _judge(rules: Sequence[Rule], url: str) -> list[tuple[str, str]]:
+async def _judge(rules: Sequence[tuple[Rule, MetricWhen]], url: str) -> list[tuple[str, str, str]]:
     pool = plugins.http_pool()
     settings = plugins.source_settings("prometheus")(kind="prometheus", url=url)  # type: ignore[call-arg]
     source = plugins.build(settings, Context("prometheus", pool, _inline))
@@ -59,15 +62,22 @@ async def _judge(rules: Sequence[Rule], url: str) -> list[tuple[str, str]]:
         return None
 
     try:
-        texts = {rule.when.query: None for rule in rules if isinstance(rule.when, MetricWhen)}
+        texts = {when.query: None for _, when in rules}
         verdicts = dict(zip(texts, await asyncio.gather(*map(verdict, texts)), strict=True))
     finally:
         await pool.aclose()
-    return [
-        (rule.place, f'rule "{rule.id}": {problem}')
-        for rule in rules
-        if isinstance(rule.when, MetricWhen) and (problem := verdicts[rule.when.query]) is not None
-    ]
+    return [(rule.id, when.query, problem) for rule, when in rules if (problem := verdicts[when.query]) is not None]
+
+
+def offset_of(query: str, said: str) -> int | None:
+    """Return which character of a query an error of the server points to, if it says so."""
+    found = _WHERE.search(said)
+    lines = query.splitlines(keepends=True)
+    line, column = (int(found[1]), int(found[2])) if found is not None else (0, 0)
+    if not 0 < line <= len(lines):
+        return None
+    before = lines[line - 1].encode()[: max(0, column - 1)].decode(errors="ignore")
+    return len("".join(lines[: line - 1])) + len(before)
 
 
 async def _inline(function: Any, *args: Any) -> Any:

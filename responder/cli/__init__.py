@@ -62,11 +62,13 @@ def run(config: Path | None, listen: str | None, log: str | None, log_level: str
 
     loaded = load()
     print_findings(loaded, warnings=True)
-    if loaded.settings is None:
+    settings = loaded.settings
+    del loaded  # it holds the trees of all files, which the daemon would never let go
+    if settings is None:
         raise click.ClickException("the configuration has errors; nothing was started")
     from responder import daemon
 
-    sys.exit(daemon.run(loaded.settings, load))
+    sys.exit(daemon.run(settings, load))
 
 
 @main.command()

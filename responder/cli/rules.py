@@ -3,11 +3,14 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from responder.cli.loading import file_or_default, files_or_default, load, number, print_findings, sound
+
+if TYPE_CHECKING:
+    from responder.config import Loaded
 
 LINT = 3
 """Exit status of ``check --lint-fatal`` when there are warnings."""
@@ -29,7 +32,7 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
         errors, warnings = errors + len(loaded.errors), warnings + len(loaded.warnings)
         if loaded.settings is not None:
             rules += len(loaded.settings.rules)
-            errors += _refused(loaded.settings, prometheus) if prometheus is not None else 0
+            errors += _refused(loaded, prometheus) if prometheus is not None else 0
     if errors:
         click.echo(f"{number(errors, 'error')}, {number(warnings, 'warning')}", err=True)
         sys.exit(1)
@@ -38,16 +41,19 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
         sys.exit(LINT)
 
 
-def _refused(settings: Any, url: str) -> int:
-    """Print which queries the server refuses, and return how many."""
-    from responder.parsing import ParsingError, refused
+def _refused(loaded: "Loaded", url: str) -> int:
+    """Print which queries the server refuses, and where it stumbles; return how many."""
+    from responder.parsing import ParsingError, offset_of, refused
 
+    assert loaded.settings is not None
     try:
-        found = refused(settings, url)
+        found = refused(loaded.settings, url)
     except ParsingError as error:
         raise click.ClickException(str(error)) from None
-    for place, problem in found:
-        click.echo(f"{place}: {problem}", err=True)
+    for rule, query, problem in found:
+        place, offset = loaded.rules[rule].at("when", "metric", "query"), offset_of(query, problem)
+        mark = place.mark() if offset is None else place.inside(offset)
+        click.echo(f'{mark}: rule "{rule}": {problem}', err=True)
     return len(found)
 
 

@@ -30,6 +30,10 @@ class Place(Struct, frozen=True):
     def mark(self, *steps: Step) -> Mark:
         return self.document.mark(self.path + steps)
 
+    def inside(self, offset: int) -> Mark:
+        """Return where a character of the text that stands here is."""
+        return self.document.inside(self.path, offset)
+
     def key(self, *steps: Step) -> Mark:
         """Return where the key of the value stands."""
         return self.document.mark(self.path + steps, key=True)

@@ -200,6 +200,7 @@ def _compiled(files: _Files, kinds: Kinds, vault: Vault, now: Instant, listen: s
     return Loaded(
         None if report.errors else msgspec.structs.replace(settings, digest=digest),
         report.errors, report.warnings, digest, tuple(files.paths),
+        {entry.name: entry.place for entry in draft.named("rules")},
     )  # fmt: skip
 
 

@@ -41,8 +41,8 @@ _SAID = {
 class Document:
     """One file: its plain values and where each of them stands."""
 
-    def __init__(self, file: str, root: Node | None, data: dict[str, Any]) -> None:
-        self.file, self.data = file, data
+    def __init__(self, file: str, root: Node | None, data: dict[str, Any], text: str = "") -> None:
+        self.file, self.data, self._text = file, data, text
         self.folder = "."
         """What relative paths in the file start from."""
         self._root = root
@@ -60,6 +60,31 @@ class Document:
                 at, node = found
         best = at if key else node
         return Mark(self.file) if best is None else _mark(self.file, best.start_mark)
+
+    def inside(self, path: Sequence[Step], offset: int) -> Mark:
+        """Return where a character of the text at *path* stands, if YAML writes the text as it is.
+
+        Blanks are not compared: YAML folds and indents. An escape before it ends the search,
+        then the mark is that of the whole text.
+        """
+        node = self._root
+        for step in path:
+            found = _child(node, step)
+            node = found[1] if found is not None else None
+        if type(node) is not ScalarNode:
+            return self.mark(path)
+        at, end = node.start_mark.index, node.end_mark.index
+        if node.style in ("|", ">"):
+            at = self._text.find("\n", at) + 1
+        elif node.style in ("'", '"'):
+            at += 1
+        for char in node.value[:offset]:
+            if not char.isspace():
+                at = _past_blanks(self._text, at, end)
+                if self._text[at : at + 1] != char:
+                    return self.mark(path)
+                at += 1
+        return _place(self.file, self._text, _past_blanks(self._text, at, end) if offset < len(node.value) else at)
 
 
 def read(text: str, file: str) -> tuple[Document | None, list[ConfigError]]:
@@ -83,7 +108,7 @@ def read(text: str, file: str) -> tuple[Document | None, list[ConfigError]]:
     if not isinstance(data, dict) and not plain.errors:
         plain.refuse(root, "a configuration is a mapping of keys such as rules: and services:")
     readable = isinstance(data, dict) and plain.budget >= 0
-    return (Document(file, root, data) if readable else None), plain.errors
+    return (Document(file, root, data, text) if readable else None), plain.errors
 
 
 def decode(raw: bytes, file: str) -> str:
@@ -182,6 +207,12 @@ def _child(node: Node | None, step: Step) -> tuple[Node, Node] | None:
 
 def _mark(file: str, mark: Any) -> Mark:
     return Mark(file, mark.line + 1, mark.column + 1)
+
+
+def _past_blanks(text: str, at: int, end: int) -> int:
+    while at < end and text[at].isspace():
+        at += 1
+    return at
 
 
 def _place(file: str, text: str, index: int) -> Mark:

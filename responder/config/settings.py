@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from msgspec import Struct
 
+from responder.config.checking import Place
 from responder.config.errors import ConfigError
 from responder.core.catalogue import (
     CalendarSpec,
@@ -142,3 +143,5 @@ class Loaded(Struct, frozen=True):
     digest: str
     files: tuple[Path, ...]
     """Every file that was read, secrets excepted."""
+    rules: Mapping[str, Place] = {}
+    """Where each rule stands."""

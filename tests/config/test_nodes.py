@@ -107,3 +107,33 @@ def test_any_text_gives_a_document_or_errors_with_places(text: str):
     found, errors = read(text, "f.yml")
     assert found is not None or errors
     assert all(error.mark.line >= 1 and error.mark.column >= 1 for error in errors)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "a: sum(up) by (job)",
+        "a: 'sum(up) by (job)'",
+        'a: "sum(up) by (job)"',
+        "# é\na: |\n  sum(up)\n    by (job)\n",
+        "a: >-  # folded\n    sum(up)\n    by (job)\n",
+        "a: sum(up)\n   by (job)",
+        "a: {b: 1, é: 2}\nc: sum(up) by (job)",
+    ],
+)
+def test_a_place_inside_a_text_is_where_it_stands_in_the_file(written: str):
+    document, _ = read(written, "f")
+    assert document is not None
+    key = "c" if "c" in document.data else "a"
+    text, lines = document.data[key], written.splitlines()
+    for offset, char in enumerate(text):
+        mark = document.inside((key,), offset)
+        if not char.isspace():
+            assert lines[mark.line - 1][mark.column - 1] == char
+
+
+@pytest.mark.parametrize("written", ["a: 'it''s x'", 'a: "\\x41 x"', "a: [x]", "b: x"])
+def test_what_is_written_otherwise_is_shown_by_its_beginning(written: str):
+    document, _ = read(written, "f")
+    assert document is not None
+    assert document.inside(("a",), 6) == document.mark(("a",))

@@ -66,8 +66,32 @@ def test_a_real_prometheus_understands_what_import_makes(prometheus: str, tmp_pa
     run("check", str(file), "--prometheus", prometheus)
 
 
+BLOCKS = """\
+  - id: literal
+    by: []
+    when:
+      metric:
+        query: |  # the words begin beneath
+          sum(up) by (job)
+            / on ((job) count(up)
+        source: prometheus
+        every: 30s
+        open: {above: 1}
+        no_data: close
+  - id: folded
+    by: []
+    when: {metric: {source: prometheus, every: 30s, open: {above: 1}, no_data: close, query: "up{job='é'}
+               and up{x~'y'}"}}
+  - id: escaped
+    by: []
+    when:
+      metric: {source: prometheus, every: 30s, open: {above: 1}, no_data: close,
+        query: "up{a=\\"b\\"} and and up"}
+"""
+
+
 @pytest.mark.real
-def test_queries_that_prometheus_refuses_are_told_with_the_place_of_their_rule(prometheus: str, tmp_path: Path):
+def test_queries_that_prometheus_refuses_are_told_with_the_place_where_it_stumbles(prometheus: str, tmp_path: Path):
     rule = "  - {{id: {0}, by: [], when: {{metric: {{source: {2}, query: '{1}', every: 30s, open: {{above: 1}}, no_data: close}}}}}}\n"
     file = tmp_path / "r.yml"
     file.write_text(
@@ -78,14 +102,21 @@ def test_queries_that_prometheus_refuses_are_told_with_the_place_of_their_rule(p
         + rule.format("range", "up[5m]", "prometheus")
         + rule.format("word", "no_such_function(up)", "prometheus")
         + rule.format("page", "up", "page")
+        + BLOCKS
     )
     result = CliRunner().invoke(main, ["check", str(file), "--prometheus", prometheus])
     assert result.exit_code == 1
-    lines = [line.removeprefix(f"{tmp_path}/") for line in result.stderr.splitlines()]
-    assert [line.split(" ", 3)[:3] for line in lines[:-1]] == [
-        ["r.yml:4:5:", "rule", '"bad":'], ["r.yml:5:5:", "rule", '"range":'], ["r.yml:6:5:", "rule", '"word":'],
-    ]  # fmt: skip
-    assert "parse error" in lines[0] and lines[-1] == "3 errors, 0 warnings"
+    *lines, total = [line.removeprefix(f"{file}:") for line in result.stderr.splitlines()]
+    text = file.read_text().splitlines()
+    stumbles = {}
+    for said in lines:
+        line, column, rule_, *_ = said.split(":")
+        stumbles[rule_.split('"')[1]] = text[int(line) - 1][int(column) - 1 :][:12], int(line)
+    assert stumbles == {
+        "bad": ("(up)', every", 4), "range": ("'up[5m]', ev", 5), "word": ("no_such_func", 6),
+        "literal": ("(job) count(", 14), "folded": ("~'y'}\"}}", 22), "escaped": ('"up{a=\\"b\\"}', 27),
+    }, result.stderr  # fmt: skip
+    assert "parse error" in lines[0] and total == "6 errors, 0 warnings"
 
 
 def test_a_server_that_is_not_there_is_told(tmp_path: Path):
