@@ -6,11 +6,12 @@ from uuid import uuid4
 
 from responder import __version__, metrics
 from responder.config.regexes import compile_regex
-from responder.core.alert import Alert
+from responder.core.alert import Alert, Joined
 from responder.core.book import Book
 from responder.core.event import Actor
-from responder.core.incident import UNRESOLVED, Incident
+from responder.core.incident import Incident
 from responder.core.rule import EventWhen, Holds
+from responder.core.shown import labels_of
 from responder.core.signal import SECOND, Instant, Signal, fingerprint
 from responder.core.silence import Silence, Silences
 from responder.handlers.commands import ExpireSilence, SetSilence
@@ -78,12 +79,15 @@ class Backend:
     # Alertmanager's view.
 
     def alerts(self) -> Sequence[Alert]:
-        """Return all alerts, and for each open key of another rule than ``event`` one that speaks of it."""
+        """Return all alerts, and for each open key of another rule than ``event`` one that speaks of it.
+
+        A key is open while its condition holds, whatever people did to the incident.
+        """
         found = list(self.resident.alerts.values())
         rules = self._core.book.rules
         for incident in list(self.resident.incidents.values()):
             rule = rules.get(incident.rule or "")
-            if rule is not None and incident.state in UNRESOLVED and not isinstance(rule.when, EventWhen):
+            if rule is not None and incident.holds and not isinstance(rule.when, EventWhen):
                 found.append(alert_of(incident))
         return found
 
@@ -161,15 +165,11 @@ class Backend:
 
 def alert_of(incident: Incident) -> Alert:
     """Return the alert that stands for an open key, for amtool, karma and Grafana to see and silence."""
-    labels = {
-        **{name: value for name, value in incident.key.items() if value and name != "fingerprint"},
-        "alertname": incident.rule or "",
-        "service": incident.service,
-        "priority": incident.priority,
-    }
+    labels = labels_of(incident)
+    rule = incident.rule or ""
     return Alert(
         id=0, fp=fingerprint(labels), source="responder", labels=labels,
         annotations={"summary": incident.title, "incident": f"INC-{incident.id}"},
         starts_at=incident.opened_at, since=incident.opened_at, ends_at=None, updated_at=incident.last_at,
-        url=incident.runbook,
+        url=incident.runbook, joined=(Joined(rule, incident.key_hash, 0, incident.id),),
     )  # fmt: skip
