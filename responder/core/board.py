@@ -4,15 +4,19 @@ Every row is a value that is replaced, never changed; the store keeps them as th
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, TypeAlias, TypeVar
 
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from responder.core.causes import CLUES_AT_MOST, Clue, Fact, Memory
 from responder.core.signal import MINUTE, Instant, Labels, Span
 from responder.core.topology import Node
+
+Owner = TypeVar("Owner")
+K = TypeVar("K")
+V = TypeVar("V")
 
 # What is configured.
 
@@ -84,7 +88,7 @@ class Onset(Struct, frozen=True):
 # What is remembered.
 
 
-class Held(Struct, frozen=True):
+class Held(Struct, frozen=True, gc=False):
     """A problem that is not closed."""
 
     id: int
@@ -117,8 +121,10 @@ class Sighted(Struct, frozen=True, gc=False):
     recent: tuple[tuple[int, Instant], ...]
     until: Instant
     """When none of them is inside its window any more."""
-    stored: bool = False
-    """What the clues can't tell after a start: anchors of ``group`` and ``recur``."""
+
+
+EQUAL: Final = "\xffequal"
+"""The anchor of ``group`` and ``recur``, where equal labels suffice: the only one that clues can't tell after a start."""
 
 
 _LEARNS: Final = 0.1
@@ -195,7 +201,8 @@ class Rows(Struct):
 
     memory: dict[int, Memory | None] = {}
     pulse: dict[str, Pulse | None] = {}
-    sighted: dict[str, Sighted | None] = {}
+    sighted: dict[str, dict[str, Sighted | None]] = {}
+    """By what must be equal, then by anchor: a node, or a name that is none."""
     held: dict[int, Held | None] = {}
     linked: dict[tuple[str, int], Linked | None] = {}
     clues: dict[int, dict[int, Clue | None]] = {}
@@ -215,104 +222,84 @@ class Board:
     A layer that is not wanted is dropped; ``beneath.apply(layer.rows)`` keeps it.
     """
 
+    __slots__ = ("_layers", "rows")
+
     def __init__(self, beneath: "Board | None" = None) -> None:
-        self.rows, self._beneath = Rows(), beneath
+        self.rows = Rows()
+        self._layers: tuple[Rows, ...] = (self.rows,) if beneath is None else (self.rows, *beneath._layers)
 
     def apply(self, rows: Rows) -> None:
         """Take in the rows of a turn, or those of a layer above."""
-        mine = self.rows
-        for theirs, ours in (
-            (rows.memory, mine.memory), (rows.pulse, mine.pulse), (rows.sighted, mine.sighted),
-            (rows.held, mine.held), (rows.linked, mine.linked),
-        ):  # fmt: skip
-            _take(theirs, ours, bottom=self._beneath is None)
-        for incident, clues in rows.clues.items():
-            own = mine.clues.setdefault(incident, {})
-            _take(clues, own, bottom=self._beneath is None)
-            if not own:
-                del mine.clues[incident]
+        mine, bottom = self.rows, len(self._layers) == 1
+        _take(rows.memory, mine.memory, bottom)
+        _take(rows.pulse, mine.pulse, bottom)
+        _take(rows.held, mine.held, bottom)
+        _take(rows.linked, mine.linked, bottom)
+        _take_by_owner(rows.sighted, mine.sighted, bottom)
+        _take_by_owner(rows.clues, mine.clues, bottom)
 
     def memory(self, key: int) -> Memory | None:
         """Return what is remembered of an alert; key 0: of problems as such."""
-        board: Board | None = self
-        while board is not None:
-            found = board.rows.memory.get(key, UNSET)
-            if found is not UNSET:
-                return found
-            board = board._beneath
+        for rows in self._layers:
+            if key in rows.memory:
+                return rows.memory[key]
         return None
 
     def pulse(self, scope: str) -> Pulse | None:
         """Return the pulse of a scope of one spec."""
-        board: Board | None = self
-        while board is not None:
-            found = board.rows.pulse.get(scope, UNSET)
-            if found is not UNSET:
-                return found
-            board = board._beneath
+        for rows in self._layers:
+            if scope in rows.pulse:
+                return rows.pulse[scope]
         return None
 
-    def sighted(self, anchor: str) -> Sighted | None:
-        """Return who was news under the anchor."""
-        board: Board | None = self
-        while board is not None:
-            found = board.rows.sighted.get(anchor, UNSET)
-            if found is not UNSET:
-                return found
-            board = board._beneath
-        return None
+    def sighted(self, base: str) -> list[dict[str, Sighted | None]]:
+        """Return who was news where the same is equal, by anchor: as it lies in the layers, the newest first."""
+        return [found for rows in self._layers if (found := rows.sighted.get(base))]
 
     def held(self, problem: int) -> Held | None:
         """Return a problem that is not closed, or the one that it was merged into."""
-        board: Board | None = self
-        while board is not None:
-            if problem in board.rows.held:
-                found = board.rows.held[problem]
+        for rows in self._layers:
+            if problem in rows.held:
+                found = rows.held[problem]
                 return self.held(found.into) if found is not None and found.into is not None else found
-            board = board._beneath
         return None
 
     def linked(self, spec: str, incident: int) -> Linked | None:
         """Return the problem of this spec that the incident is in."""
-        board: Board | None = self
         key = spec, incident
-        while board is not None:
-            found = board.rows.linked.get(key, UNSET)
-            if found is not UNSET:
-                return found
-            board = board._beneath
+        for rows in self._layers:
+            if key in rows.linked:
+                return rows.linked[key]
         return None
 
     def clue(self, incident: int, key: int) -> Clue | None:
         """Return one clue of an incident."""
-        board: Board | None = self
-        while board is not None:
-            mine = board.rows.clues.get(incident)
+        for rows in self._layers:
+            mine = rows.clues.get(incident)
             if mine is not None and key in mine:
                 return mine[key]
-            board = board._beneath
         return None
 
     def clues(self, incident: int) -> dict[int, Clue]:
         """Return the clues of an incident."""
-        known = {**self._beneath.clues(incident)} if self._beneath else {}
-        for key, row in self.rows.clues.get(incident, {}).items():
-            if row is not None:
-                known[key] = row
-            else:
-                known.pop(key, None)
-        return known
+        known: dict[int, Clue | None] = {}
+        for rows in reversed(self._layers):
+            known.update(rows.clues.get(incident, ()))
+        return {key: row for key, row in known.items() if row is not None}
 
-    def some_clues(self, incident: int) -> Iterator[Clue]:
-        """Yield the clues of an incident as they lie in the layers, the oldest first; one may come twice."""
-        if self._beneath is not None:
-            yield from self._beneath.some_clues(incident)
-        yield from (row for row in self.rows.clues.get(incident, {}).values() if row is not None)
+    def some_clues(self, incident: int) -> list[Clue]:
+        """Return the clues of an incident as they lie in the layers, the oldest first; one may come twice."""
+        return [
+            row
+            for rows in reversed(self._layers)
+            if (mine := rows.clues.get(incident))
+            for row in mine.values()
+            if row is not None
+        ]
 
     def clue_count(self, incident: int) -> int:
         """Return at least how many clues the incident has; cheap."""
-        mine = len(self.rows.clues.get(incident, ()))
-        return mine + (self._beneath.clue_count(incident) if self._beneath else 0)
+        return sum([len(rows.clues.get(incident, ())) for rows in self._layers])
 
     def evidence(self, incidents: Iterable[int]) -> list[Clue]:
         """Return the clues of a problem's incidents, those of the first ones when there are too many."""
@@ -332,8 +319,24 @@ def faded(memory: Memory) -> bool:
     return memory.slow < _NOTHING and memory.alone < _NOTHING
 
 
-def _take(theirs: dict[Any, Any], ours: dict[Any, Any], bottom: bool) -> None:
+def newest(layers: Iterable[Mapping[K, V | None]], key: K) -> V | None:
+    """Return a row from the first of the layers that knows of it."""
+    for rows in layers:
+        if key in rows:
+            return rows[key]
+    return None
+
+
+def _take(theirs: dict[K, V | None], ours: dict[K, V | None], bottom: bool) -> None:
     ours.update(theirs)
     if bottom:  # nothing lies beneath that a None would have to hide
         for key in [key for key, row in theirs.items() if row is None]:
             del ours[key]
+
+
+def _take_by_owner(theirs: dict[Owner, dict[K, V | None]], ours: dict[Owner, dict[K, V | None]], bottom: bool) -> None:
+    for owner, rows in theirs.items():
+        mine = ours.setdefault(owner, {})
+        _take(rows, mine, bottom)
+        if not mine:
+            del ours[owner]

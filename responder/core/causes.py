@@ -79,7 +79,7 @@ class Memory(Struct, frozen=True, gc=False):
     at: Instant = 0
 
 
-class Fact(Struct, frozen=True):
+class Fact(Struct, frozen=True, gc=False):
     """What one alert says, whatever problem it belongs to; depends on nothing but labels and topology."""
 
     key: int
@@ -96,7 +96,7 @@ class Fact(Struct, frozen=True):
     """Where it stands in the topology: its service, its subject."""
 
 
-class Clue(Struct, frozen=True):
+class Clue(Struct, frozen=True, gc=False):
     """One different alert of a problem. Stored by (problem, key)."""
 
     fact: Fact

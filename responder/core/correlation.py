@@ -12,14 +12,14 @@ trickle in all day that nobody could call usual one by one, the *pulse* of the s
 running median of onsets a minute) says how many at once are news.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from responder.core.board import (
+    EQUAL,
     Board,
     Decision,
     Depends,
@@ -37,6 +37,7 @@ from responder.core.board import (
     Spec,
     Start,
     Turn,
+    newest,
 )
 from responder.core.causes import Memory, Weights, clue, remembered, took_part
 from responder.core.instant import format_span
@@ -57,6 +58,11 @@ _RECENT: Final = 32
 _CLUES_OF_ONE: Final = 256
 _KEPT: Final = 16
 """Incidents that are remembered under an anchor."""
+_ANY: Final = "\xffany"
+_KNOWN: Final = "\xffknown"
+"""Anchors of what the topology does not know, and of what it knows, where labels have to be equal, too."""
+_CLOSED: Final = Held(0, "", 0, 0, over=True)
+"""Stands for a problem that is remembered no more."""
 
 
 class _Desk(Struct):
@@ -117,47 +123,45 @@ class Place(Struct, frozen=True):
     """Where an incident stands for one spec: what must be equal, and its nodes in the topology."""
 
     base: str
-    alike: str
-    """The equal labels in words."""
+    values: tuple[str, ...]
+    """Of the labels that must be equal."""
     how: How
     nodes: tuple[Node, ...]
     known: bool
 
-    def filed(self, topology: Topology) -> Iterator[str]:
-        """Yield the anchors that lead to the incident: itself and one step from it."""
-        if not isinstance(self.how, Depends):
-            yield self.base
-            return
-        if self.how.same:
-            yield f"{self.base}\xffknown" if self.known else f"{self.base}\xffany"
-        if self.known or not self.how.same:
-            for node in self.nodes:
-                for other, _ in topology.rings(node)[0]:
-                    yield f"{self.base}\xff@{other}"
+    @property
+    def alike(self) -> str:
+        """Return the equal labels in words."""
+        return ", ".join(f"{name}={value}" for name, value in zip(self.how.same, self.values, strict=True))
 
-    def sought(self, topology: Topology) -> Iterator[tuple[str, int]]:
-        """Yield the anchors that lead to its like with the steps to them, the nearest first.
+    def filed(self, topology: Topology) -> list[str]:
+        """Return the anchors that lead to the incident: itself and one step from it."""
+        if not isinstance(self.how, Depends):
+            return [EQUAL]
+        anchors = [_KNOWN if self.known else _ANY] if self.how.same else []
+        if self.known or not self.how.same:
+            anchors += [other for node in self.nodes for other, _ in topology.rings(node)[0]]
+        return anchors
+
+    def sought(self, topology: Topology) -> list[tuple[str, int]]:
+        """Return the anchors that lead to its like with the steps to them, the nearest first.
 
         What is filed reaches one step and what is sought two, so three steps relate. With
         ``same``, an incident that the topology does not know is related by the equal labels
         alone; what the topology knows to be apart stays apart.
         """
         if not isinstance(self.how, Depends):
-            yield self.base, 0
-            return
+            return [(EQUAL, 0)]
+        beside: list[tuple[str, int]] = []
         far: list[tuple[str, int]] = []
         if self.known or not self.how.same:
             for node in self.nodes:
-                beside, farther = topology.rings(node)
-                for other, steps in beside:
-                    yield f"{self.base}\xff@{other}", steps
+                near, farther = topology.rings(node)
+                beside += near
                 far += farther
         if self.how.same:
-            yield f"{self.base}\xffany", 1
-            if not self.known:
-                yield f"{self.base}\xffknown", 1
-        for other, steps in far:
-            yield f"{self.base}\xff@{other}", steps
+            beside += [(_ANY, 1)] if self.known else [(_ANY, 1), (_KNOWN, 1)]
+        return beside + far
 
 
 def place(spec: Spec, onset: Onset, topology: Topology) -> Place | None:
@@ -166,13 +170,15 @@ def place(spec: Spec, onset: Onset, topology: Topology) -> Place | None:
     values = same_values(how.same, onset.rule, onset.service, onset.labels)
     if values is None:
         return None
-    known = tuple(node for node in onset.fact.nodes if topology.knows(node))
-    alike = ", ".join(f"{name}={value}" for name, value in zip(how.same, values, strict=True))
-    return Place("\xff".join((spec.id, *values)), alike, how, known or onset.fact.nodes, bool(known))
+    nodes = onset.fact.nodes
+    known = tuple([node for node in nodes if topology.knows(node)])
+    return Place("\xff".join((spec.id, *values)), values, how, known or nodes, bool(known))
 
 
 def same_values(same: tuple[str, ...], rule: str, service: str, labels: Labels) -> tuple[str, ...] | None:
     """Return the incident's values of the labels that must be equal; None when one is absent."""
+    if not same:
+        return ()
     own = {"rule": rule, "service": service}
     values = tuple(labels.get(name) or own.get(name, "") for name in same)
     return values if all(values) else None
@@ -211,9 +217,11 @@ def _depends(spec: Spec, how: Depends, onset: Onset, telling: bool, again: bool,
             layer.rows.held[own.id] = _with(layer.held(own.id) or own, None, at, True)
         _took_part(where, onset, desk)
         return []
+    if own is not None and not news:
+        return []
     found = _look(spec, where, onset, desk)
     if own is not None:
-        return _left_behind(spec, onset, own, found, news, where, desk)
+        return _left_behind(spec, onset, own, found, where, desk)
     if telling:
         _file(where, onset, desk)
     if found.problems:
@@ -240,51 +248,57 @@ def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[De
 
 
 def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
-    found, layer, within = _Found({}, [], set()), desk.layer, spec.how.within
-    problems, at, near = found.problems, onset.at, False
+    layer, at, within = desk.layer, onset.at, spec.how.within
+    problems: dict[int, tuple[Held, int, int]] = {}
+    loose: dict[int, None] = {}
+    stirring: set[int] = set()
+    seen: dict[int, Held | None] = {}  # many anchors lead to one incident
+    near = False
+    sightings = layer.sighted(where.base)
     for anchor, steps in where.sought(desk.topology):
         if near and steps > 1:
             break  # what is next to it goes before what is farther
-        sighted = layer.sighted(anchor)
-        for incident, since in reversed(sighted.recent) if sighted is not None else ():
+        sighted = newest(sightings, anchor)
+        if sighted is None:
+            continue
+        for incident, since in reversed(sighted.recent):
             if incident == onset.incident:
                 continue
-            link = layer.linked(spec.id, incident)
-            if link is None:
-                if at - since < within and incident not in found.loose:
-                    found.loose.append(incident)
-                continue
-            known = problems.get(link.problem)
-            if known is not None and known[1] <= steps:
-                break
-            held = layer.held(link.problem)
+            if incident in seen:
+                held = seen[incident]
+            else:
+                link = layer.linked(spec.id, incident)
+                held = seen[incident] = None if link is None else layer.held(link.problem) or _CLOSED
             if held is None:
-                continue
-            if _current(held, within, at):
+                if at - since < within:
+                    loose[incident] = None
+            elif _current(held, within, at):
                 if held.id not in problems or steps < problems[held.id][1]:
                     problems[held.id] = held, steps, incident
                 near = near or steps <= 1
                 break  # older ones under this anchor are in it too, or out of the window
-            if at - since < within:
-                found.stirring.add(held.id)
-    return found
+            elif at - since < within:
+                stirring.add(held.id)
+    return _Found(problems, list(loose), stirring)
 
 
 def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[float, str]:
     """Return the score and, in words that can be checked, why two incidents belong together."""
-    others = {node: None for one in islice(desk.layer.some_clues(incident), 8) for node in one.fact.nodes}
-    pairs = [
-        (desk.topology.near(node).get(other, 3), name_of(node), name_of(other))
-        for node in where.nodes
-        for other in others
-        if where.known or node == other
-    ]
-    if not isinstance(where.how, Depends) or not pairs:
+    others = {node: None for one in desk.layer.some_clues(incident)[:8] for node in one.fact.nodes}
+    nearest: tuple[int, str, str] | None = None
+    for node in where.nodes if isinstance(where.how, Depends) else ():
+        near = desk.topology.near(node)
+        for other in others if where.known else others.keys() & {node}:
+            steps = near.get(other, 3)
+            if nearest is None or steps <= nearest[0]:
+                pair = steps, name_of(node), name_of(other)
+                nearest = pair if nearest is None else min(nearest, pair)
+    if nearest is None:
         return 1.0, f"equal {where.alike}"
-    steps, node, other = min(pairs)
+    steps, here, there = nearest
     if not steps:
-        return 1.0, f"both at {node}"
-    return round(1 / (1 + steps), 3), f"{node} is {steps} step{'s' * (steps > 1)} from {other}"
+        return 1.0, f"both at {here}"
+    return round(1 / (1 + steps), 3), f"{here} is {steps} step{'s' * (steps > 1)} from {there}"
 
 
 def _join(spec: Spec, onset: Onset, found: _Found, news: bool, where: Place, desk: _Desk) -> list[Decision]:
@@ -338,16 +352,12 @@ def _second_cause(spec: Spec, own: Held, onset: Onset, desk: _Desk) -> Start | N
     return replace(_start(spec, onset, moved, words, desk), after=own.id)
 
 
-def _left_behind(
-    spec: Spec, onset: Onset, own: Held, found: _Found, news: bool, where: Place, desk: _Desk
-) -> list[Decision]:
-    """Decide about an alert whose incident is in a problem that lapsed or is over.
+def _left_behind(spec: Spec, onset: Onset, own: Held, found: _Found, where: Place, desk: _Desk) -> list[Decision]:
+    """Decide about an alert that is news and whose incident is in a problem that lapsed or is over.
 
     When another problem is at work around it, the alert belongs there and its incident is
     parted. When only the old problem's own incidents stir again, that problem goes on.
     """
-    if not news:
-        return []
     if found.problems and onset.next_incident:
         held, _, by = min(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
         _, reason = _relation(where, by, onset, desk)
@@ -381,7 +391,7 @@ def _current(held: Held, within: Span, at: Instant) -> bool:
 
 
 def _with(held: Held, incident: int | None, at: Instant, news: bool) -> Held:
-    recent = held.recent if incident is None else (*held.recent, (incident, at))[-_RECENT:]
+    recent = held.recent if incident is None else (*held.recent[1 - _RECENT :], (incident, at))
     return replace(held, last_at=max(at, held.last_at) if news else held.last_at, recent=recent)
 
 
@@ -429,29 +439,31 @@ def _file(where: Place, onset: Onset, desk: _Desk, incident: int | None = None, 
     _sight(where, incident, at, desk, keep, fresh=onset.opens and incident == onset.incident)
     known = desk.layer.clue(incident, key)
     if isinstance(where.how, Depends) and known is not None:
-        others = tuple(one for one in known.filed if one[0] != where.base)
+        others = [one for one in known.filed if one[0] != where.base]
         clues = desk.layer.rows.clues.setdefault(incident, {})
         clues[key] = replace(known, filed=(*others, (where.base, at)))
 
 
 def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int, *, fresh: bool = False) -> None:
-    rows, layer = desk.layer.rows.sighted, desk.layer
-    stored, until, here = not isinstance(where.how, Depends), at + where.how.within, (incident, at)
+    until, here = at + where.how.within, ((incident, at),)
+    sightings = desk.layer.sighted(where.base)
+    rows = desk.layer.rows.sighted.setdefault(where.base, {})
     for anchor in dict.fromkeys(where.filed(desk.topology)):
-        known = layer.sighted(anchor)
+        known = newest(sightings, anchor)
         others = known.recent if known is not None else ()
         if not fresh:
             others = tuple([one for one in others if one[0] != incident])
-        rows[anchor] = Sighted((*others[1 - keep :], here), until, stored)
+        rows[anchor] = Sighted(others[1 - keep :] + here, until)
 
 
 def refile(specs: Iterable[Spec], board: Board, topology: Topology, weights: Weights) -> None:
     """Have everything found again by its anchors, which are not stored: at start, and under another topology."""
     hows = {spec.id: spec.how for spec in specs}
     desk = _Desk(board, topology, weights)
-    rows = board.rows.sighted
-    for anchor in [anchor for anchor, row in rows.items() if row is not None and not row.stored]:
-        del rows[anchor]
+    sighted = board.rows.sighted
+    for base, rows in [*sighted.items()]:
+        if EQUAL not in rows:
+            del sighted[base]
     filed = [
         (at, incident, base, clue.fact.nodes)
         for incident, clues in board.rows.clues.items()
@@ -463,4 +475,4 @@ def refile(specs: Iterable[Spec], board: Board, topology: Topology, weights: Wei
         how = hows.get(base.partition("\xff")[0])
         if isinstance(how, Depends):
             known = tuple(node for node in nodes if topology.knows(node))
-            _sight(Place(base, "", how, known or nodes, bool(known)), incident, at, desk, _KEPT)
+            _sight(Place(base, (), how, known or nodes, bool(known)), incident, at, desk, _KEPT)

@@ -7,10 +7,9 @@ a slice at a time, so that a long memory keeps nobody waiting.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
 from typing import Any, Final
 
-from responder.core.board import Board, Depends, Held, Rows, Spec, faded
+from responder.core.board import Board, Depends, Held, Rows, Spec, faded, newest
 from responder.core.causes import Weights, remembered
 from responder.core.signal import DAY, MINUTE, Instant
 
@@ -28,11 +27,12 @@ class Settling:
     def begin(self, board: Board) -> None:
         """Look at everything from the beginning; *board*: the resident one."""
         rows = board.rows
-        tables: Iterable[tuple[str, Mapping[Any, Any]]] = (
-            ("held", rows.held), ("linked", rows.linked), ("clues", rows.clues), ("sighted", rows.sighted),
+        sightings = ((base, anchor) for base, found in rows.sighted.items() for anchor in found)
+        tables: Iterable[tuple[str, Iterable[Any]]] = (
+            ("held", rows.held), ("linked", rows.linked), ("clues", rows.clues), ("sighted", sightings),
             ("pulse", rows.pulse), ("memory", rows.memory),
         )  # fmt: skip
-        self._left = deque(chain.from_iterable(((name, key) for key in table) for name, table in tables))
+        self._left = deque((name, key) for name, keys in tables for key in keys)
 
     def forget(
         self, board: Board, specs: Iterable[Spec], weights: Weights, at: Instant,
@@ -94,9 +94,10 @@ class _Look:
         link = self._board.linked(spec.id, incident) if isinstance(spec.how, Depends) else None
         return link is not None and self._board.held(link.problem) is not None
 
-    def sighted(self, anchor: str) -> Rows | None:
-        found = self._board.sighted(anchor)
-        return Rows(sighted={anchor: None}) if found is not None and found.until <= self._at else None
+    def sighted(self, key: tuple[str, str]) -> Rows | None:
+        base, anchor = key
+        found = newest(self._board.sighted(base), anchor)
+        return Rows(sighted={base: {anchor: None}}) if found is not None and found.until <= self._at else None
 
     def pulse(self, scope: str) -> Rows | None:
         found = self._board.pulse(scope)

@@ -8,7 +8,7 @@ import msgspec
 
 from responder.core.alert import Alert, Joined
 from responder.core.availability import Meter
-from responder.core.board import Held, Linked, Pulse, Sighted
+from responder.core.board import EQUAL, Held, Linked, Pulse, Sighted
 from responder.core.board import Rows as BoardRows
 from responder.core.causes import Clue, Memory
 from responder.core.conditions.state import State
@@ -151,13 +151,13 @@ def board_rows(changed: BoardRows | None, shown: Iterable[Edge], stale: Iterable
     gone: list[Row] = [("edge", _edge_key(edge)) for edge in stale]
     if changed is None:
         return written, gone
-    sighted = {anchor: row for anchor, row in changed.sighted.items() if row is None or row.stored}
+    equal = {base: rows[EQUAL] for base, rows in changed.sighted.items() if EQUAL in rows}
     tables: tuple[tuple[str, Mapping[str, object]], ...] = (
         ("memory", {str(key): row for key, row in changed.memory.items()}),
         ("held", {str(key): row for key, row in changed.held.items()}),
         ("linked", {f"{spec}\t{incident}": row for (spec, incident), row in changed.linked.items()}),
         ("clue", {f"{i}\t{key}": row for i, clues in changed.clues.items() for key, row in clues.items()}),
-        ("sighted", {dedup_text(anchor): row and (anchor, row) for anchor, row in sighted.items()}),
+        ("sighted", {dedup_text(base): row and (base, row) for base, row in equal.items()}),
         ("pulse", {dedup_text(scope): row and (scope, row) for scope, row in changed.pulse.items()}),
     )
     for kind, table in tables:
@@ -188,8 +188,8 @@ def board_of(found: Iterable[tuple[str, str, str]]) -> tuple[BoardRows, list[Edg
             case "clue":
                 read.clues.setdefault(int(first), {})[int(second)] = _clue(body)
             case "sighted":
-                anchor, sighted = _sighted(body)
-                read.sighted[anchor] = sighted
+                base, sighted = _sighted(body)
+                read.sighted[base] = {EQUAL: sighted}
             case "pulse":
                 scope, pulse = _pulse(body)
                 read.pulse[scope] = pulse
