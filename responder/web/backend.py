@@ -1,5 +1,6 @@
 """What the web sees of the daemon: rows in memory to look at, and a queue to hand things to."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import uuid4
@@ -95,7 +96,7 @@ class Backend:
         return self.resident.silencing
 
     def receivers(self) -> Sequence[str]:
-        return [*(rule.id for rule in self._core.book.rules.values()), "none"]
+        return list(dict.fromkeys([*self._core.book.rules, *NONE]))
 
     def receivers_of(self, alert: Alert) -> Sequence[str]:
         return list(dict.fromkeys(joined.rule for joined in alert.joined)) or NONE
@@ -111,8 +112,13 @@ class Backend:
         return {"version": __version__, "revision": ""}
 
     def config_text(self) -> str:
+        """Return what clients of Alertmanager can read as its configuration: our rules are its receivers."""
         settings = self._core.settings
-        return f"# responder {__version__}, configuration {settings.digest}: see GET /api/v1/rules, /api/v1/services\n"
+        names = "".join(f"- name: {json.dumps(name, ensure_ascii=False)}\n" for name in self.receivers())
+        return (
+            f"# responder {__version__}, configuration {settings.digest}: see GET /api/v1/rules, /api/v1/services\n"
+            f"route:\n  receiver: none\nreceivers:\n{names}"
+        )
 
     async def submit_alerts(self, signals: Sequence[Signal]) -> None:
         await self.push("am-api", signals)

@@ -67,3 +67,12 @@ def test_alerts_are_added_and_queried(responder: Daemon, amtool: Callable[..., s
     assert [a["labels"]["alertname"] for a in queried(amtool, "alert", "query", "instance!=a")] == ["Load"]
     assert [i["title"] for i in responder.incidents()] == ["full", "Load"]
     assert "full" in amtool("alert", "query", "-o", "extended")
+
+
+def test_the_configuration_can_be_read_as_that_of_an_alertmanager(
+    responder: Daemon, amtool: Callable[..., str]
+) -> None:
+    assert "receiver: none" in amtool("config", "show")
+    assert "default-route  receiver: none" in amtool("config", "routes")
+    names = [receiver["name"] for receiver in responder.get("/api/v2/receivers")]
+    assert names[-1] == "none" and all(f"- name: {name}" in amtool("config", "show").replace('"', "") for name in names)
