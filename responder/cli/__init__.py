@@ -15,7 +15,9 @@ from responder.cli.loading import load as load_files
 if TYPE_CHECKING:
     from responder.config.settings import Loaded
 
-ELSEWHERE = dict.fromkeys(("incidents", "problems", "services", "silences"), ("responder.cli.client", "GROUPS"))
+ELSEWHERE = dict.fromkeys(
+    ("incidents", "problems", "services", "silences", "maintenance"), ("responder.cli.client", "GROUPS")
+)
 ELSEWHERE |= dict.fromkeys(("check", "test", "explain", "replay", "import"), ("responder.cli.rules", "COMMANDS"))
 """Commands of other modules: where each stands in which mapping."""
 

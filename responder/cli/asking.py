@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from responder.cli.server import DEFAULT_URL, server_at
+from responder.core.instant import format_instant, parse_span
+from responder.core.signal import Instant
 
 
 def connection(function: Callable[..., None]) -> Callable[..., None]:
@@ -46,6 +48,14 @@ def print_json(value: Any) -> None:
 def id_of(text: str) -> str:
     """Return ``12``, ``inc-12`` or ``INC-12`` as a segment of a path."""
     return urllib.parse.quote(text.upper(), safe="")
+
+
+def later(at: Instant, length: str, option: str) -> str:
+    """Return the instant so much later, as the API takes it; *option* is where the length was given."""
+    try:
+        return format_instant(at + parse_span(length))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def given(**fields: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``responder incidents``, ``services`` and ``silences`` (``problems`` stand beside): for people and scripts, on a running daemon."""
+"""``responder incidents``, ``services`` and ``silences`` (``problems`` and ``maintenance`` stand beside), on a running daemon."""
 
 import getpass
 import urllib.parse
@@ -8,14 +8,14 @@ from typing import Any, Final
 import click
 
 from responder.cli import words
-from responder.cli.asking import connection, given, group, id_of, print_json
+from responder.cli.asking import connection, given, group, id_of, later, print_json
+from responder.cli.maintenance import maintenance
 from responder.cli.problems import problems
 from responder.cli.server import Server
 from responder.cli.tables import clean, show
 from responder.clock import SystemClock
-from responder.core.instant import format_instant, parse_instant, parse_span
+from responder.core.instant import format_instant, parse_instant
 from responder.core.matcher import Matcher, parse_matcher
-from responder.core.signal import Instant
 
 LEVELS: Final = click.Choice(["high", "medium", "low"])
 PRIORITIES: Final = click.Choice(["P1", "P2", "P3", "P4", "P5"], case_sensitive=False)
@@ -27,6 +27,7 @@ services = group("services", "List services with their state and what was promis
 silences = group("silences", "List, add and expire silences.")
 GROUPS: Final[Mapping[str, click.Command]] = {
     "incidents": incidents, "problems": problems, "services": services, "silences": silences,
+    "maintenance": maintenance,
 }  # fmt: skip
 
 
@@ -271,15 +272,8 @@ def incidents_snooze(
     """Let messages wait; clocks run on."""
     if (length is None) == (until is None):
         raise click.UsageError("give --for or --until")
-    at = _later(SystemClock().now(), length, "--for") if length is not None else until
+    at = later(SystemClock().now(), length, "--for") if length is not None else until
     _act(server, ids, "snooze", {"until": at}, as_json)
-
-
-def _later(now: Instant, length: str, option: str) -> str:
-    try:
-        return format_instant(now + parse_span(length))
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 @incidents.command("merge")
@@ -376,7 +370,7 @@ def silences_add(
     body = {
         "matchers": [_posted(_matcher(text)) for text in matchers],
         "startsAt": starts_at,
-        "endsAt": end or _later(begin, length, "--for"),
+        "endsAt": end or later(begin, length, "--for"),
         "createdBy": author or getpass.getuser(),
         "comment": comment,
     }

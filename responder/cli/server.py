@@ -31,9 +31,9 @@ class Server(Struct, frozen=True):
         """Return the JSON of the answer to a posted body."""
         return self._ask("POST", path, body)
 
-    def delete(self, path: str) -> None:
-        """Delete what is at a path."""
-        self._ask("DELETE", path)
+    def delete(self, path: str) -> Any:
+        """Delete what is at a path; return the JSON of the answer, if it has any."""
+        return self._ask("DELETE", path)
 
     def items(self, path: str, query: Sequence[tuple[str, str]], limit: int) -> Iterator[Any]:
         """Yield at most *limit* items of a list, page after page; as many as there are when it is 0."""

@@ -14,6 +14,7 @@ PROBLEM_HEADERS: Final = ("ID", "STATE", "SERVICE", "OWNER", "OPENED", "INCIDENT
 SERVICE_HEADERS: Final = ("SERVICE", "STATE", "OPEN", "TEAM", "SLA", "RESPONSE", "RESOLUTION", "AVAILABILITY")
 SILENCE_HEADERS: Final = ("ID", "STATE", "ENDS", "BY", "MATCHERS", "COMMENT")
 ALERTS_SHOWN: Final = 10
+WINDOW_HEADERS: Final = ("NAME", "STATE", "WHEN", "WHAT", "FROM", "REASON")
 COLOURS: Final[Mapping[str, str]] = {
     "P1": "red", "P2": "yellow", "breached": "red", "outage": "red", "degraded": "yellow", "operational": "green",
     "resolved": "green", "closed": "green", "met": "green", "firing": "red", "active": "yellow",
@@ -177,6 +178,21 @@ def silence_row(item: Json, now: Instant) -> list[Cell | str]:
     )
     state = item["status"]["state"]
     return [item["id"], coloured(state), _from_now(item["endsAt"], now), item["createdBy"], matchers, item["comment"]]
+
+
+def window_row(item: Json, now: Instant) -> list[Cell | str]:
+    """Return a maintenance window as a row."""
+    recurring, ended = item["recurring"], item["ended_at"]
+    if recurring is not None:
+        when = f"{recurring['days']} {recurring['from']}-{recurring['to']} {recurring['timezone']}"
+    elif item["state"] == "pending":
+        when = f"begins {_from_now(item['from'], now)}, until {item['to']}"
+    else:
+        when = f"{'ended' if item['state'] == 'ended' else 'ends'} {_from_now(ended or item['to'], now)}"
+    return [
+        item["name"], coloured(item["state"]), when, item["match"] or " ".join(item["services"]), item["by"] or "config",
+        item["reason"],
+    ]  # fmt: skip
 
 
 def outcome(item: Json) -> str:

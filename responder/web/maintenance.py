@@ -32,7 +32,7 @@ def add_maintenance(app: FastAPI, windows: "Maintenance", problems_of: Callable[
         responses=problems_of(400, 409, 415),
     )(windows.announce)
     app.delete(
-        f"{base}/{{name}}", response_model=MaintenanceShape, tags=["maintenance"], responses=problems_of(404)
+        f"{base}/{{name:path}}", response_model=MaintenanceShape, tags=["maintenance"], responses=problems_of(404)
     )(windows.end)  # fmt: skip
 
 

@@ -37,6 +37,8 @@ HANDLERS: dict[type, Callable[..., Any]] = {
     commands.RecordChange: commands.record_change,
     commands.ProblemCommand: commands.problem_command,
     commands.OpenProblem: commands.open_problem,
+    commands.Announce: commands.announce,
+    commands.EndMaintenance: commands.end_maintenance,
 }
 RULE = Rule(
     id="host-alerts",
