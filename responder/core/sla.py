@@ -265,7 +265,8 @@ def next_alarms(inputs: ClockInputs, sla: Sla, calendar: Calendar, after: Instan
                     alarms[which, at] = Alarm(at, at, which, percent)
         if breached_at is not None:
             alarms = {key: alarm for key, alarm in alarms.items() if key[0] != which or key[1] < breached_at}
-            alarms[which, breached_at] = Alarm(breached_at + 1, breached_at, which, None)
+            shows = clock.breached_at(sla, calendar, breached_at) is not None  # a target that came too late
+            alarms[which, breached_at] = Alarm(breached_at + (not shows), breached_at, which, None)
     return sorted((alarm for alarm in alarms.values() if alarm.acts_at > after), key=lambda alarm: alarm.acts_at)
 
 

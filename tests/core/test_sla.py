@@ -263,6 +263,8 @@ def test_a_raise_rings_at_once_for_what_the_new_target_has_passed() -> None:
     ]  # fmt: skip
     late = after(None, ("opened", 0, "P3"), ("acknowledged", 1), ("priority_changed", 70, "P1"))
     assert alarms_of(late, MONDAY + 70 * MINUTE - 1) == [("resolution", None, 70)]
+    [alarm] = next_alarms(late, GOLD, OFFICE, MONDAY + 70 * MINUTE - 1)
+    assert alarm.acts_at == alarm.at, "the readings show the breach at the very instant of the raise"
 
 
 def test_what_is_breached_is_not_warned_of_again_under_a_lower_priority() -> None:
