@@ -43,7 +43,7 @@ def text_of(
     part: Part, row: Incident, terms: Terms, now: Instant, url: str, *,
     alert: Alert | None = None, changes: Sequence[Change] = (), problem: Problem | None = None,
     error: Problem | None = None, others: Sequence[Other] = (),
-    tried: Sequence[str] = (),
+    tried: Sequence[str] = (), link: str | None = None,
 ) -> str:  # fmt: skip
     """Return what one has to know: what, where, since when, until when, whose, and where to look.
 
@@ -56,6 +56,7 @@ def text_of(
         error: A known error that it looks like.
         others: What leaves in the same message, the most urgent first.
         tried: Channels that could not be reached.
+        link: By which the customer answers, once.
     """
     head = [_sentence(part, row), row.description, *_said(row, alert)]
     facts = [
@@ -73,6 +74,7 @@ def text_of(
         *_known(problem, "Problem"),
         *_known(error, "Known error"),
         f"Runbook: {row.runbook}" if row.runbook else "",
+        f"For the customer to answer: {link}" if link is not None else "",
         f"Details: {url}/api/v1/incidents/{name_of(row.id)}",
         f"Sent here because {', '.join(tried)} could not be reached." if tried else "",
     ]

@@ -6,12 +6,13 @@ attempt that was under way and no other. The bytes are written down at the first
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from responder.core import plan
+from responder.core import plan, satisfaction, stages
 from responder.core.book import Book
 from responder.core.catalogue import ChannelSpec
 from responder.core.desk import Desk, ProblemRow
@@ -334,7 +335,8 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
     ]
     others.sort(key=lambda other: plan.urgency(*other[:2]))
     alerts, terms = resident.newest_of(row.id, SHOWN), book.terms(row.service)
-    body = {
+    link = _link(part, row, book)
+    body: dict[str, Any] = {
         "version": 1,
         "notification_id": message.notification_id,
         "event": part.event,
@@ -343,6 +345,8 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
         "problem": problem_json(problem) if problem is not None else None,
         "more": len(message.bundle),
     }
+    if link is not None:
+        body["incident"]["satisfaction"]["link"] = link
     if part.problem is not None and problem is not None:
         body["subject"] = problem_name(part.problem)
         text = text_of_problem(part, problem, row, now, book.external_url, others=others, tried=message.tried)
@@ -352,9 +356,15 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
     text = text_of(
         part, row, terms, now, book.external_url, alert=alerts[0] if alerts else None, changes=changes,
         problem=problem.problem if problem else None, error=error.problem if error else None, others=others,
-        tried=message.tried,
+        tried=message.tried, link=link,
     )  # fmt: skip
     return replace(message, body=_encode(body).decode(), title=title_of(part, row, len(others)), text=text)
+
+
+def _link(part: Part, row: Incident, book: Book) -> str | None:
+    """Return what the customer is sent, for the message of the stage in which that is done; nobody else needs it."""
+    step = stages.current(book, row) if part.event == "stage" and part.about.get("stage") == row.stage else None
+    return satisfaction.link(book, row) if step is not None and step.collect == "satisfaction" else None
 
 
 def delivered(item: Delivered, desk: Desk, book: Book, now: Instant, careful: bool) -> Message | None:

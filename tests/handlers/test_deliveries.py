@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from responder.core import satisfaction
 from responder.core.catalogue import (
     ChannelRef,
     ChannelSpec,
@@ -155,6 +156,26 @@ def test_a_handed_over_stage_is_told_to_the_team_and_to_the_next_owner() -> None
     assert sorted(post.kinds("chat")) == ["opened", "resolved", "stage"]
     assert post.kinds("lab") == ["stage"]
     assert post.sent[-1][1].title == "[P3] verify is now with testers: shop: a is down (INC-1)"
+
+
+def test_the_message_of_the_stage_that_asks_the_customer_holds_the_link_and_no_other_does() -> None:
+    stages = (Stage("fix", "service.team"), Stage("verify", "ops"), Stage("inform", "ops", 3 * HOUR, "satisfaction"))
+    post = Post(
+        AT_ONCE, flows=[Flow("loop", stages)], services={"shop": Service("shop", "ops", flow="loop")},
+        external_url="https://responder.example",
+    )  # fmt: skip
+    post.fire("a")
+    post.clear("a")
+    post.do("handover")
+    link = satisfaction.link(post.stage.book, post.incident())
+    assert link is not None and link.startswith("https://responder.example/s/")
+    post.at(4 * 3600)
+    told = [(m.part.event, m.part.about.get("stage"), link in m.text, link in m.body) for _, m in post.sent]
+    assert [entry for entry in told if entry[2] or entry[3]] == [("stage", "inform", True, True)]
+    assert ("overdue", "inform", False, False) in told and ("stage", "verify", False, False) in told
+    [message] = [m for _, m in post.sent if link in m.text]
+    assert f"\nFor the customer to answer: {link}\n" in message.text
+    assert msgspec.json.decode(message.body)["incident"]["satisfaction"]["link"] == link
 
 
 def test_an_overdue_stage_goes_to_the_lead() -> None:
