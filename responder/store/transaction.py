@@ -238,7 +238,7 @@ class Writer:
         return numbered, values, head
 
 
-WIDE: Final = 32
+WIDE: Final = 128
 """Rows of one statement: SQLite's driver lets another thread in at each, and to get back takes long."""
 
 
