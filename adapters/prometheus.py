@@ -5,8 +5,9 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/api/
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import msgspec
 from msgspec import Raw, Struct
@@ -32,6 +33,10 @@ _POINTS_PER_ASK: Final = 10_000
 _RANGE_TIMEOUT: Final[Span] = 120 * SECOND
 _ERRORS: Final = ("timeout", "canceled", "execution", "internal", "unavailable")
 _FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+_LIMIT: Final = 32 * MEGABYTE
+_RANGE_LIMIT: Final = 256 * MEGABYTE
+_quoted: Final = lru_cache(maxsize=4096)(quote_plus)
+"""The texts of rules, asked over and over."""
 
 
 class PrometheusSettings(ServerSettings):
@@ -100,7 +105,7 @@ class Prometheus:
         """Return the series of an instant query; NaN and infinities included, native histograms left out."""
         if read != "value":
             raise Permanent(f"{read} is for plain metric pages; write it in PromQL", "bad_query")
-        kind, result = await self._ask("/api/v1/query", {"query": text, "time": _seconds(at)}, self._within)
+        kind, result = await self._ask("/api/v1/query", text, f"time={_seconds(at)}", self._within, _LIMIT)
         with _shape(self._client.origin):
             if kind == "vector":
                 return [Sample(s.metric, float(s.value[1])) for s in _vector.decode(result) if s.value is not None]
@@ -116,8 +121,9 @@ class Prometheus:
         found: dict[Instant, list[Sample]] = {at: [] for at in instants}
         for first in range(0, len(instants), _POINTS_PER_ASK):
             part = instants[first : first + _POINTS_PER_ASK]
-            form = {"query": text, "start": _seconds(part[0]), "end": _seconds(part[-1]), "step": _seconds(step)}
-            kind, result = await self._ask("/api/v1/query_range", form, max(self._within, _RANGE_TIMEOUT))
+            when = f"start={_seconds(part[0])}&end={_seconds(part[-1])}&step={_seconds(step)}"
+            within = max(self._within, _RANGE_TIMEOUT)
+            kind, result = await self._ask("/api/v1/query_range", text, when, within, _RANGE_LIMIT)
             if kind != "matrix":
                 raise Permanent(
                     f"the query gives a {kind} over a range; a rule needs a vector or a scalar", "bad_query"
@@ -132,11 +138,9 @@ class Prometheus:
     async def aclose(self) -> None:
         """Nothing to give back: connections belong to the daemon."""
 
-    async def _ask(self, path: str, form: dict[str, str], within: Span) -> tuple[str, Raw]:
-        body = urlencode(form).encode()
-        answer = await self._client.fetch(
-            "POST", path, body=body, headers=_FORM, within=within, limit=(256 if "step" in form else 32) * MEGABYTE
-        )
+    async def _ask(self, path: str, text: str, when: str, within: Span, limit: int) -> tuple[str, Raw]:
+        body = f"query={_quoted(text)}&{when}".encode()
+        answer = await self._client.fetch("POST", path, body=body, headers=_FORM, within=within, limit=limit)
         data = _data(answer, self._client.origin, self._now)
         with _shape(self._client.origin):
             result = _result.decode(data)

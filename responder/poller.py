@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 from zlib import crc32
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -23,6 +23,9 @@ from responder.ports import AlertSource, MetricSource, Permanent, Transient
 log = logging.getLogger(__name__)
 JITTER: Final = 0.1
 """Share of the interval over which the sending is spread; the instant stays."""
+TOGETHER: Final = 0.05
+"""Seconds: what is sent, and what is answered, within so short a time goes together. Each waking of a thread and each
+commit costs as much as several answers."""
 
 
 class Polled(Struct):
@@ -46,17 +49,21 @@ class Poller:
         self._intake, self._clock, self.polled = intake, clock, polled
         self._scheduler: AsyncIOScheduler | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._gathering: asyncio.Event | None = None
 
     def start(self) -> None:
-        """Schedule every poll; the first comes at the next multiple of its interval."""
+        """Schedule a round for each source and interval; the first comes at the next multiple of the interval."""
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
         )
-        now = self._clock.now()
+        rounds: dict[tuple[str, Span], list[Polled]] = {}
         for polled in self.polled:
-            first = (now // polled.every + 1) * polled.every + _jitter(polled)
-            trigger = IntervalTrigger(seconds=polled.every / SECOND, start_date=to_datetime(first), timezone="UTC")
-            self._scheduler.add_job(self._fire, trigger, args=(polled,), next_run_time=to_datetime(first))
+            rounds.setdefault((polled.source, polled.every), []).append(polled)
+        now = self._clock.now()
+        for (_, every), several in rounds.items():
+            first = to_datetime((now // every + 1) * every)
+            trigger = IntervalTrigger(seconds=every / SECOND, start_date=first, timezone="UTC")
+            self._scheduler.add_job(self._round, trigger, args=(_turns(several),), next_run_time=first)
         self._scheduler.start()
 
     def restart(self) -> None:
@@ -76,7 +83,16 @@ class Poller:
             self._scheduler.shutdown(wait=False)
             self._scheduler = None
 
-    async def _fire(self, polled: Polled) -> None:
+    async def _round(self, turns: "Sequence[_Turn]") -> None:
+        """Ask everything of one source and interval once, spread over the beginning of the interval."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for turn in turns:
+            await asyncio.sleep(began + turn.after - loop.time())
+            for polled in turn.polled:
+                self._fire(polled)
+
+    def _fire(self, polled: Polled) -> None:
         if polled.asking:  # the one before still waits for its answer
             return
         polled.asking = True
@@ -100,15 +116,14 @@ class Poller:
         started = asyncio.get_running_loop().time()
         item: AlertsPolled | MetricPolled
         if polled.query is None:
-            assert isinstance(polled.adapter, AlertSource)
-            signals = await polled.adapter.alerts(at)
+            signals = await cast("AlertSource", polled.adapter).alerts(at)
             item = AlertsPolled(polled.source, at, signals)
         else:
-            assert isinstance(polled.adapter, MetricSource)
             query = polled.query
-            samples = await polled.adapter.query(query.text, at, query.read, query.over)  # type: ignore[arg-type]
+            samples = await cast("MetricSource", polled.adapter).query(query.text, at, query.read, query.over)  # type: ignore[arg-type]
             item = MetricPolled(polled.source, query, at, samples, polled.last_at)
         metrics.POLL_DURATION.labels(polled.source).observe(asyncio.get_running_loop().time() - started)
+        await self._together()
         for result, number in Counter(await self._intake.submit(item) or ()).items():
             metrics.SIGNALS_RECEIVED.labels(polled.source, result).inc(number)
         polled.last_at = at
@@ -119,6 +134,20 @@ class Poller:
             polled.failing = False
             log.info("a source answers again", extra={"source": polled.source})
 
+    async def _together(self) -> None:
+        """Wait for what else is answered in this moment."""
+        if self._scheduler is None:
+            return  # asked by hand, one by one
+        if self._gathering is None:
+            self._gathering = asyncio.Event()
+            asyncio.get_running_loop().call_later(TOGETHER, self._hand_over)
+        await self._gathering.wait()
+
+    def _hand_over(self) -> None:
+        if self._gathering is not None:
+            self._gathering.set()
+            self._gathering = None
+
     async def _failed(self, polled: Polled, at: Instant, error: Transient | Permanent) -> None:
         metrics.POLL_FAILURES.labels(polled.source).inc()
         if not polled.failing:
@@ -128,13 +157,29 @@ class Poller:
                 polled.every // SECOND,
                 extra={"source": polled.source, "reason": error.reason, "error": str(error)},
             )
+        await self._together()
         try:
             await self._intake.submit(PollFailed(polled.source, at, str(error)))
         except Unavailable:
             pass  # counted above; the next failure says it again
 
 
-def _jitter(polled: Polled) -> Span:
-    """Return the delay of a poll: the same after every restart, another for every query."""
+class _Turn(Struct):
+    """What is asked at one moment of a round."""
+
+    after: float
+    """Seconds since the round began."""
+    polled: list[Polled]
+
+
+def _turns(several: Sequence[Polled]) -> list[_Turn]:
+    turns: dict[int, list[Polled]] = {}
+    for polled in several:
+        turns.setdefault(int(_jitter(polled) / TOGETHER), []).append(polled)
+    return [_Turn(number * TOGETHER, turns[number]) for number in sorted(turns)]
+
+
+def _jitter(polled: Polled) -> float:
+    """Return the delay of a poll in seconds: the same after every restart, another for every query."""
     share = crc32(f"{polled.source}\0{polled.query.text if polled.query else ''}".encode()) / 2**32
-    return round(min(polled.every * JITTER, 10 * SECOND) * share)
+    return min(polled.every / SECOND * JITTER, 10.0) * share
