@@ -39,6 +39,7 @@ from responder.store.lock import FileLock
 from responder.store.reader import Reader
 from responder.store.transaction import Writer
 from responder.web.app import App
+from responder.web.protocol import LOOK_EVERY, Protocol
 
 log = logging.getLogger(__name__)
 DRAIN: Final = 20.0
@@ -168,7 +169,7 @@ class Daemon:
         app = App(self)
         server = _Server(
             uvicorn.Config(
-                app, host=self.settings.listen.host, port=self.settings.listen.port, http="httptools", loop="asyncio",
+                app, host=self.settings.listen.host, port=self.settings.listen.port, http=Protocol, loop="asyncio",
                 lifespan="off", access_log=False, log_config=None, timeout_graceful_shutdown=int(DRAIN),
                 server_header=False, proxy_headers=False, backlog=2048, ws="none",
             )
@@ -450,6 +451,13 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOK_EVERY == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.end_if_stalled()
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

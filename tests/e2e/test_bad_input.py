@@ -207,14 +207,20 @@ def test_a_bad_alert_is_named_and_its_neighbours_are_kept(responder: Daemon) -> 
         b"POST /api/v2/alerts HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
         b"POST /api/v2/alerts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999999999999\r\n\r\n",
         b"GET /api/v2/alerts?filter=%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /%2e%2e/%00 HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1_000_000,
+        b"POST /api/v2/alerts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n[]\r\n",
+        b"POST /api/v2/alerts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n[]\r\n0\r\n\r\n",
+        b"POST /api/v2/alerts HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        b"GET http://elsewhere:1/api/v2/status HTTP/1.1\r\nHost: x\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n" * 2000,
     ],
 )  # fmt: skip
 def test_what_is_hardly_http_hurts_nobody(responder: Daemon, request_head: bytes) -> None:
     with socket.create_connection(("127.0.0.1", responder.port), timeout=3) as connection:
-        connection.sendall(request_head)
-        connection.shutdown(socket.SHUT_WR)
         try:
+            connection.sendall(request_head)
+            connection.shutdown(socket.SHUT_WR)
             first = connection.makefile("rb").readline()
         except OSError:
             first = b""
