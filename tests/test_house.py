@@ -18,7 +18,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "click": ("responder.cli",),
     "fastapi": ("responder.web",),
     "httpcore": ("adapters",),
-    "httptools": ("adapters",),
+    "httptools": ("adapters", "responder.web.protocol"),
     "httpx": ("adapters",),
     "jinja2": ("responder.config",),
     "jmespath": ("adapters.json_webhook",),
@@ -31,7 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("responder.store",),
     "starlette": ("responder.web",),
     "typing_extensions": ("responder.web",),
-    "uvicorn": ("responder.daemon",),
+    "uvicorn": ("responder.daemon", "responder.web.protocol"),
     "yaml": ("responder.config",),
 }
 IMPURE = frozenset(
