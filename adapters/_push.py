@@ -67,9 +67,9 @@ def one(read: Callable[[], Signal]) -> Parsed:
 
 def signal(
     source: str, labels: Mapping[str, str], annotations: Mapping[str, str], *, firing: bool, starts_at: Instant,
-    ends_at: Instant | None = None, url: str = "",
+    ends_at: Instant | None = None, url: str = "", implied: bool = False,
 ) -> Signal:  # fmt: skip
-    """Return a checked signal; labels without a value are left out.
+    """Return a checked signal; labels without a value are left out. *implied*: the sender gave no start to tell occurrences by.
 
     Raises:
         ValueError: No label has a value, a name is empty, or a text can't be UTF-8.
@@ -84,7 +84,7 @@ def signal(
             _encodable(text)
     return Signal(
         source=source, fp=fingerprint(kept), labels=kept, annotations=dict(annotations), firing=firing,
-        starts_at=starts_at, ends_at=ends_at, url=url,
+        starts_at=starts_at, ends_at=ends_at, url=url, implied=implied,
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _alert(alert: object, source: str, at: Instant, annotate: Callable[[Mapping[
     return signal(
         source, texts(alert.get("labels"), "labels"), texts(alert.get("annotations"), "annotations") | annotate(alert),
         firing=firing, starts_at=starts_at, ends_at=ends_at,
-        url=url if isinstance(url, str) else "",
+        url=url if isinstance(url, str) else "", implied=given is None,
     )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ class JsonWebhook:
         firing = _firing(_search(self._status, item)) if self._status is not None else True
         read = signal(
             self._source, labels, {k: v for k, v in annotations.items() if v}, firing=firing, starts_at=at,
-            ends_at=None if firing else at,
+            ends_at=None if firing else at, implied=True,
         )  # fmt: skip
         if self._status is not None:
             return read

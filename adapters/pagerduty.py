@@ -125,7 +125,8 @@ class PagerDuty:
         self, labels: Mapping[str, str], annotations: Mapping[str, str], starts_at: Instant, *, firing: bool,
         url: str = "",
     ) -> Signal:  # fmt: skip
-        read = signal(self._source, labels, annotations, firing=firing, starts_at=starts_at, url=url)
+        # Each trigger of a key has a timestamp of its own; it is still the same occurrence.
+        read = signal(self._source, labels, annotations, firing=firing, starts_at=starts_at, url=url, implied=True)
         identity = {"dedup_key": labels["dedup_key"], "pagerduty": self._source}
         return msgspec.structs.replace(read, fp=fingerprint(identity), ends_at=None if firing else starts_at)
 

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.pagerduty import PagerDuty
+from responder.core.alert import observe
+from responder.core.signal import MINUTE
 from responder.ports import SECOND, Rejected, Signal, Webhook
 from tests.adapters.conftest import AT, secret
 from tests.adapters.test_pushed import json_values
@@ -42,6 +44,15 @@ def test_a_trigger_fires_with_the_payload_as_labels() -> None:
     assert signal.annotations["summary"] == "Disk full on db1"
     assert json.loads(signal.annotations["custom_details"]) == {"free": 1}
     assert (signal.starts_at, signal.url) == (AT - 3600 * SECOND, "http://z/1")
+
+
+def test_a_trigger_that_comes_again_later_is_the_same_occurrence() -> None:
+    payload = event()["payload"]
+    stamps = ("2026-01-04T23:00:00Z", "2026-01-04T23:05:00Z")
+    first, again = (enqueue(event(payload=payload | {"timestamp": stamp}))[0] for stamp in stamps)
+    outcome, known = observe(None, first, AT)
+    assert outcome == "opened" and again.starts_at > first.starts_at
+    assert observe(known, again, AT + MINUTE)[0] == "repeated"
 
 
 def test_a_resolve_knows_nothing_but_the_key_and_ends_the_same_alert() -> None:

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from adapters.alertmanager import AlertmanagerWebhook
 from adapters.grafana import GrafanaWebhook
 from adapters.json_webhook import JsonWebhook, JsonWebhookSettings
+from responder.core.alert import Alert, observe
+from responder.core.signal import MINUTE
 from responder.ports import SECOND, Parsed, Rejected, Webhook, fingerprint
 from tests.adapters.conftest import AT, secret
 
@@ -61,6 +63,7 @@ def test_a_start_that_lies_ahead_is_now() -> None:
 
 def test_an_alert_without_a_start_starts_now() -> None:
     [parsed] = parse(AM, body(alert(startsAt=NEVER)))
+    assert parsed.signal is not None and parsed.signal.implied, "said again, it is the same occurrence"
     assert parsed.signal is not None and parsed.signal.starts_at == AT
 
 
@@ -186,6 +189,19 @@ def test_a_status_says_whether_it_fires(word: object, firing: bool) -> None:
 def test_a_status_that_is_no_known_word_is_an_error_that_names_them(word: object) -> None:
     [parsed] = parse(hook(map=STATUS), json.dumps({"a": "1", "state": word}).encode())
     assert parsed.signal is None and "firing" in parsed.error and "resolved" in parsed.error
+
+
+def test_what_is_said_again_without_a_start_is_the_same_occurrence() -> None:
+    webhook = hook(map={"labels": {"alertname": "name"}, "status": "state"})
+    known: Alert | None = None
+    outcomes = []
+    for minute in range(3):
+        now = AT + minute * MINUTE
+        [parsed] = webhook.parse({}, b'{"name": "disk", "state": "firing"}', now)
+        assert parsed.signal is not None
+        outcome, known = observe(known, parsed.signal, now, next_id=minute)
+        outcomes.append(outcome)
+    assert outcomes == ["opened", "repeated", "repeated"]
 
 
 def test_a_list_is_taken_item_by_item() -> None:
