@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
+from responder.core import engine
 from responder.core.alert import Alert
 from responder.core.availability import Meter
 from responder.core.board import Board
@@ -92,8 +93,8 @@ class Resident:
             for joined in alert.joined:
                 key = (joined.rule, joined.key_hash)
                 row = self.states.get(key)
-                counts_firing = row is not None and row.state.phase == "open" and row.state.data is None
-                if counts_firing and row is not None and row.incident == joined.incident:
+                stateful = row is not None and row.state.phase == "open" and row.state.data is None
+                if stateful and row is not None and engine.counts(row, joined):
                     keys_firing[key] = keys_firing.get(key, 0) + 1
                 if joined.incident is not None:
                     firing[joined.incident] = firing.get(joined.incident, 0) + 1

@@ -5,8 +5,8 @@
 Everything is decided on a desk; nothing here knows of a database, a network or a clock.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,8 @@ from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm,
 from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fingerprint
 
 Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
+T = TypeVar("T")
+P = ParamSpec("P")
 BODY_DEDUP = 10 * MINUTE
 """A momentary occurrence without an id is known by its body for so long."""
 
@@ -97,8 +99,9 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
     expire = 0
     for hit in book.index.hits(signal):
         told = Opened(now, hit.member, False, _distinct(hit, signal))
-        incident = _tell_hit(desk, book, hit, told, alert)
-        joined.append(Joined(hit.rule.id, hit.key_hash, hit.member, incident))
+        entry = _guarded(desk, hit.rule, _tell_hit, book, hit, told, alert)
+        if entry is not None:
+            joined.append(entry)
         expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
     if expire and (alert.ends_at is None or alert.timeout):
         alert = msgspec.structs.replace(alert, ends_at=now + expire, timeout=True)
@@ -116,8 +119,9 @@ def offer(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
     joined = [entry for entry in alert.joined if entry.incident is not None or (entry.rule, entry.key_hash) in known]
     for hit in book.index.hits(signal):
         if isinstance(hit.rule.when, EventWhen) and (hit.rule.id, hit.key_hash) not in known:
-            incident = _tell_hit(desk, book, hit, Opened(now, hit.member), alert)
-            joined.append(Joined(hit.rule.id, hit.key_hash, hit.member, incident))
+            entry = _guarded(desk, hit.rule, _tell_hit, book, hit, Opened(now, hit.member), alert)
+            if entry is not None:
+                joined.append(entry)
     if tuple(joined) != alert.joined:
         store(desk, msgspec.structs.replace(alert, joined=tuple(joined)))
 
@@ -145,7 +149,8 @@ def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Res
     desk.deduped[signal.source, signal.dedup] = now
     hits = book.index.hits(signal)
     for hit in hits:
-        _tell_hit(desk, book, hit, Opened(now, hit.member, True, _distinct(hit, signal)), alert)
+        told = Opened(now, hit.member, True, _distinct(hit, signal))
+        _guarded(desk, hit.rule, _tell_hit, book, hit, told, alert)
     if not hits:
         book.unmatched(signal.source)
     return "accepted"
@@ -154,8 +159,9 @@ def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Res
 def _tell_resolution(desk: Desk, book: Book, signal: Signal, now: Instant) -> None:
     """Rules that ask for `status: resolved` take each resolution as a momentary occurrence."""
     for hit in book.index.hits(signal):
-        tell(desk, book, hit.rule, hit.key, hit.key_hash, Opened(now, hit.member, True, _distinct(hit, signal)),
-             Cause(signal.labels, signal.annotations, signal.source, signal.starts_at))  # fmt: skip
+        told = Opened(now, hit.member, True, _distinct(hit, signal))
+        cause = Cause(signal.labels, signal.annotations, signal.source, signal.starts_at)
+        _guarded(desk, hit.rule, tell, book, hit.rule, hit.key, hit.key_hash, told, cause)
 
 
 def _tell_seen(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
@@ -164,7 +170,8 @@ def _tell_seen(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
         if rule is not None and isinstance(rule.when, AbsenceWhen):
             row = desk.states.get((rule.id, joined.key_hash))
             if row is not None:
-                _advance(desk, book, rule, row, Seen(now, joined.member), Cause(alert.labels, alert.annotations))
+                cause = Cause(alert.labels, alert.annotations)
+                _guarded(desk, rule, _advance, book, rule, row, Seen(now, joined.member), cause)
 
 
 def _distinct(hit: Hit, signal: Signal) -> str:
@@ -172,8 +179,29 @@ def _distinct(hit: Hit, signal: Signal) -> str:
     return signal.labels.get(when.distinct, "") if isinstance(when, CountWhen) and when.distinct else ""
 
 
-def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> int | None:
-    """Tell a rule of an alert that begins; return the incident that the alert joined."""
+def _guarded(
+    desk: Desk, rule: Rule, work: Callable[Concatenate[Desk, P], T], *args: P.args, **more: P.kwargs
+) -> T | None:
+    """Do what concerns one rule. On the careful second look a failure harms only that rule, and gives None."""
+    if desk.failed is None:
+        return work(desk, *args, **more)
+    own = Desk(desk)
+    own.failed = desk.failed
+    try:
+        found = work(own, *args, **more)
+    except Exception as error:
+        desk.failed(rule.id, error)
+        return None
+    desk.merge(own)
+    return found
+
+
+def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> Joined:
+    """Tell a rule of an alert that begins; return the key, and the incident if there is one, that the alert joined."""
+    return Joined(hit.rule.id, hit.key_hash, hit.member, _incident_for(desk, book, hit, told, alert))
+
+
+def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> int | None:
     rule = hit.rule
     row = desk.states.get(hit.place)
     incident = desk.incidents.get(row.incident) if row is not None and row.incident is not None else None
@@ -267,10 +295,19 @@ def _leave(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool)
         row = desk.states.get((entry.rule, entry.key_hash))
         if rule is None:
             continue
-        if entry.incident is not None and (row is None or row.incident != entry.incident):
+        if row is not None and counts(row, entry):
+            _guarded(desk, rule, _advance, book, rule, row, Closed(now, entry.member, expired), cause)
+        elif entry.incident is not None:
             _end_of_former(desk, book, rule, entry.incident, now, expired)
-        elif row is not None:
-            _advance(desk, book, rule, row, Closed(now, entry.member, expired), cause)
+
+
+def counts(row: KeyState, joined: Joined) -> bool:
+    """Say whether a key counts an alert that joined it among those that fire.
+
+    Not one that stayed with an incident that takes no more while the key went on to another. A
+    key whose incident is closed has none, and its alerts fire all the same.
+    """
+    return joined.incident is None or row.incident == joined.incident or row.incident is None
 
 
 def _end_of_former(desk: Desk, book: Book, rule: Rule, id: int, now: Instant, expired: bool) -> None:
@@ -435,7 +472,7 @@ def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident 
             if edge.opens
             else Closed(edge.at, member, edge.expired)
         )
-        tell(desk, book, dependent, identity.values, identity.hash, told, Cause(labels), fed_by)
+        _guarded(desk, dependent, tell, book, dependent, identity.values, identity.hash, told, Cause(labels), fed_by)
 
 
 def _absorb(desk: Desk, book: Book, rule: Rule, row: KeyState, parent: Incident, at: Instant) -> None:

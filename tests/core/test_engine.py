@@ -148,6 +148,29 @@ def test_after_max_age_a_new_incident_opens_and_the_old_one_resolves_with_its_la
 BY_REGION = EACH.replace("[alertname]", "[region]")
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_key_whose_incident_was_closed_while_it_fires_hears_its_end_and_the_next_beginning(restarts: bool) -> None:
+    story = Story()
+    story.fire("A", host="1")
+    story.command("resolve")
+    story.command("close")
+    story.until(MINUTE)
+    story.fire("A", host="2")
+    assert story.states() == ["closed"], "a repeat joins silently"
+    if restarts:
+        story.stage.resident.rebuild(story.stage.now)
+    story.end("A", host="1")
+    story.until(2 * MINUTE)
+    story.fire("A", host="3")
+    assert story.states() == ["closed"], "it still fires on one host"
+    story.end("A", host="2")
+    story.end("A", host="3")
+    story.until(3 * MINUTE)
+    story.fire("A", host="1")
+    assert story.states() == ["closed", "open"]
+    assert story.incident(2).previous == 1
+
+
 @pytest.mark.parametrize("missing, count", [("separate", 3), ("skip", 1)])
 def test_a_missing_by_label_is_never_a_shared_bucket(missing: str, count: int) -> None:
     story = Story(BY_REGION.replace("by:", f"by_missing: {missing}\n    by:"))
