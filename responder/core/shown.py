@@ -18,7 +18,7 @@ from responder.core.sla import Which, reading
 
 def incident_json(
     row: Incident, terms: Terms, now: Instant, alerts: Sequence[Alert] = (), alerts_count: int | None = None,
-    known: Problem | None = None,
+    known: Problem | None = None, *, silenced: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Return an incident with its clocks as of *now*.
 
@@ -27,6 +27,7 @@ def incident_json(
         alerts: Its newest occurrences, newest first.
         alerts_count: Occurrences that ever joined; none: as the row has it.
         known: Its known error, if it has one.
+        silenced: All its firing alerts are, by the silences in force at *now*.
     """
     as_of = max(now, row.last_at)
     return {
@@ -59,7 +60,7 @@ def incident_json(
         "resolution": row.resolution or None,
         "cancel_reason": row.cancel_reason or None,
         "reopened": row.reopened,
-        "flags": list(row.flags),
+        "flags": [*row.flags, *(["suppressed"] if silenced else [])],
         "snoozed_until": _at(row.snoozed_until),
         "planned_until": _at(row.planned_until),
         "satisfaction": _satisfaction(row),

@@ -246,8 +246,8 @@ class Reader:
     def incidents(self, where: Mapping[str, Any], below: int | None, limit: int) -> list[Incident]:
         """Return incidents, newest first, with an id below *below*.
 
-        *where*: ``state``, ``service``, ``priority``, ``rule`` (lists of values), ``problem``
-        (an id), ``flag``, ``q`` (text within the title).
+        *where*: ``state``, ``service``, ``priority``, ``rule`` (lists of values), ``ids`` (a short list),
+        ``problem`` (an id), ``flag``, ``q`` (text within the title).
         """
         table = schema.incident
         query = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
@@ -256,6 +256,8 @@ class Reader:
         for name in ("state", "service", "priority", "rule"):
             if where.get(name):
                 query = query.where(table.c[name].in_(where[name]))
+        if where.get("ids"):
+            query = query.where(table.c.id.in_(where["ids"]))
         if where.get("problem") is not None:
             query = query.where(table.c.problem_id == where["problem"])
         if where.get("flag"):

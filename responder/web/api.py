@@ -38,11 +38,14 @@ from responder.web.shapes import (
     ServiceShape,
     SlaList,
 )
+from responder.web.silenced import FLAG, silenced
 
 NEWEST: Final = 100
 """Alerts that an incident shows unless all are asked for."""
 EXPORTED: Final = 200
 """Incidents that an export reads at once."""
+SLICE: Final = 500
+"""Ids that one statement names at most."""
 RETRY_AFTER: Final = "5"
 """Seconds after which a client may try again."""
 MANUAL_REOPEN: Final = 30 * MINUTE
@@ -200,21 +203,37 @@ class Incidents:
 
     def _page(self, asked: bodies.Filters, below: int | None, limit: int) -> tuple[Sequence[bytes], int | None]:
         """Return encoded incidents, and where the next page begins."""
-        found = self._backend.reader.incidents(asked.where(), below, limit + 1)
+        found = self._chosen(asked.where(), below, limit + 1)
         rows = [self._fresh(row) for row in found[:limit]]
         following = rows[-1].id if len(found) > limit else None
         return self._encoded(rows, None if asked.alerts == "all" else NEWEST), following
+
+    def _chosen(self, where: dict[str, Any], below: int | None, limit: int) -> Sequence[Incident]:
+        """Return the newest incidents that the filters leave; what is silenced is known to the memory alone."""
+        backend = self._backend
+        if where["flag"] != FLAG:
+            return backend.reader.incidents(where, below, limit)
+        living = list(backend.resident.incidents.values())
+        ids = sorted(silenced(backend.resident, backend.book(), living, backend.now()), reverse=True)
+        found: list[Incident] = []
+        for first in range(0, len(ids), SLICE):
+            slice_ = where | {"flag": "", "ids": ids[first : first + SLICE]}
+            found += backend.reader.incidents(slice_, below, limit - len(found))
+            if len(found) == limit:
+                break
+        return found
 
     def _encoded(self, rows: Sequence[Incident], newest: int | None, links: bool = False) -> Sequence[bytes]:
         backend = self._backend
         book, now, resident = backend.book(), backend.now(), backend.resident.incidents
         alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
         counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
+        quiet = silenced(backend.resident, book, rows, now)
         found = []
         for row in rows:
             shown = views.incident(
                 row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now,
-                self._known_error(row.known_error),
+                self._known_error(row.known_error), silenced=row.id in quiet,
             )  # fmt: skip
             if links and shown["satisfaction"] is not None:
                 shown["satisfaction"]["link"] = satisfaction.link(book, row)

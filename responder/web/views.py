@@ -62,10 +62,11 @@ Facts = Mapping[tuple[str, Labels], float]
 
 
 def incident(
-    row: Incident, alerts: Sequence[Alert], alerts_count: int, terms: Terms, now: Instant, known: Problem | None = None
-) -> IncidentShape:
-    """Return the incident of SPEC 6 with its clocks as of *now*; *known*: its known error, if it has one."""
-    return cast("IncidentShape", incident_json(row, terms, now, alerts, alerts_count, known))
+    row: Incident, alerts: Sequence[Alert], alerts_count: int, terms: Terms, now: Instant,
+    known: Problem | None = None, *, silenced: bool = False,
+) -> IncidentShape:  # fmt: skip
+    """Return the incident of SPEC 6 as of *now*; *known*, *silenced*: as of :func:`incident_json`."""
+    return cast("IncidentShape", incident_json(row, terms, now, alerts, alerts_count, known, silenced=silenced))
 
 
 def problem(row: ProblemRow) -> ProblemShape:

@@ -35,6 +35,7 @@ HANDLERS: dict[type, Callable[..., Any]] = {
     commands.Command: commands.command,
     commands.OpenByHand: commands.open_by_hand,
     commands.RecordChange: commands.record_change,
+    commands.SetSilence: commands.silence,
     commands.ProblemCommand: commands.problem_command,
     commands.OpenProblem: commands.open_problem,
     commands.Announce: commands.announce,
