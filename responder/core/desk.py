@@ -5,7 +5,7 @@ dropped; when the commit succeeds, the overlay becomes the memory. A desk may li
 desk (one item of a batch over the batch), or on the resident rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -141,6 +141,8 @@ class Head(Struct):
     next_change: int = 1
 
 
+Guard = Callable[["Desk", str, Callable[["Desk"], Any]], Any]
+"""(desk, rule, work) -> what the work gave on a desk of its own over that one, or none if it failed."""
 StateKey = tuple[str, int]
 FactKey = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -223,6 +225,8 @@ class Desk:
         """Incidents that opened here, by their key."""
         self.dues: dict[int, Instant | None] = {}
         """When time changes each incident to store next; filled before the commit."""
+        self.guard: Guard | None = None
+        """On the careful second look, what keeps the failure of one rule from the others; else it is the item's."""
 
     @property
     def board(self) -> Board:

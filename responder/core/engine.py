@@ -5,7 +5,7 @@
 Everything is decided on a desk; nothing here knows of a database, a network or a clock.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from responder.core import keys, lifecycle, problems
 from responder.core.alert import Alert, Ended, Joined, observe
 from responder.core.book import UNKNOWN, Book
 from responder.core.conditions import FORGET_AFTER, step
-from responder.core.conditions.state import Closed, Due, Edge, Expected, Opened, Sampled, Seen, State, Told
+from responder.core.conditions.state import Closed, Due, Edge, Opened, Sampled, Seen, State, Told
 from responder.core.desk import Desk, KeyState
 from responder.core.event import Actor
 from responder.core.incident import Incident
@@ -99,7 +99,7 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
     expire = 0
     for hit in book.index.hits(signal):
         told = Opened(now, hit.member, False, _distinct(hit, signal))
-        entry = _guarded(desk, hit.rule, _tell_hit, book, hit, told, alert)
+        entry = guarded(desk, hit.rule, tell_hit, book, hit, told, alert)
         if entry is not None:
             joined.append(entry)
         expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
@@ -110,28 +110,6 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
     else:
         book.unmatched(signal.source)
     store(desk, alert)
-
-
-def offer(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
-    """Offer an alert that fires already to rules that came after it."""
-    signal = Signal(alert.source, alert.fp, alert.labels, alert.annotations, True, alert.starts_at, alert.ends_at)
-    known = {(joined.rule, joined.key_hash) for joined in alert.joined if _counts(desk, joined)}
-    joined = [entry for entry in alert.joined if entry.incident is not None or (entry.rule, entry.key_hash) in known]
-    for hit in book.index.hits(signal):
-        if isinstance(hit.rule.when, EventWhen) and (hit.rule.id, hit.key_hash) not in known:
-            entry = _guarded(desk, hit.rule, _tell_hit, book, hit, Opened(now, hit.member), alert)
-            if entry is not None:
-                joined.append(entry)
-    if tuple(joined) != alert.joined:
-        store(desk, msgspec.structs.replace(alert, joined=tuple(joined)))
-
-
-def _counts(desk: Desk, joined: Joined) -> bool:
-    """Say whether a key still counts an alert: one whose rule was gone in between does not."""
-    incident = desk.incidents.get(joined.incident) if joined.incident is not None else None
-    if incident is not None:
-        return "orphaned" not in incident.flags
-    return desk.states.get((joined.rule, joined.key_hash)) is not None
 
 
 def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Result:
@@ -150,7 +128,7 @@ def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Res
     hits = book.index.hits(signal)
     for hit in hits:
         told = Opened(now, hit.member, True, _distinct(hit, signal))
-        _guarded(desk, hit.rule, _tell_hit, book, hit, told, alert)
+        guarded(desk, hit.rule, tell_hit, book, hit, told, alert)
     if not hits:
         book.unmatched(signal.source)
     return "accepted"
@@ -161,7 +139,7 @@ def _tell_resolution(desk: Desk, book: Book, signal: Signal, now: Instant) -> No
     for hit in book.index.hits(signal):
         told = Opened(now, hit.member, True, _distinct(hit, signal))
         cause = Cause(signal.labels, signal.annotations, signal.source, signal.starts_at)
-        _guarded(desk, hit.rule, tell, book, hit.rule, hit.key, hit.key_hash, told, cause)
+        guarded(desk, hit.rule, tell, book, hit.rule, hit.key, hit.key_hash, told, cause)
 
 
 def _tell_seen(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
@@ -171,7 +149,7 @@ def _tell_seen(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
             row = desk.states.get((rule.id, joined.key_hash))
             if row is not None:
                 cause = Cause(alert.labels, alert.annotations)
-                _guarded(desk, rule, _advance, book, rule, row, Seen(now, joined.member), cause)
+                guarded(desk, rule, _advance, book, rule, row, Seen(now, joined.member), cause)
 
 
 def _distinct(hit: Hit, signal: Signal) -> str:
@@ -179,24 +157,17 @@ def _distinct(hit: Hit, signal: Signal) -> str:
     return signal.labels.get(when.distinct, "") if isinstance(when, CountWhen) and when.distinct else ""
 
 
-def _guarded(
+def guarded(
     desk: Desk, rule: Rule, work: Callable[Concatenate[Desk, P], T], *args: P.args, **more: P.kwargs
 ) -> T | None:
-    """Do what concerns one rule. On the careful second look a failure harms only that rule, and gives None."""
-    if desk.failed is None:
+    """Do what concerns one rule. On the careful second look a failure harms only that rule, and gives none."""
+    if desk.guard is None:
         return work(desk, *args, **more)
-    own = Desk(desk)
-    own.failed = desk.failed
-    try:
-        found = work(own, *args, **more)
-    except Exception as error:
-        desk.failed(rule.id, error)
-        return None
-    desk.merge(own)
+    found: T | None = desk.guard(desk, rule.id, lambda own: work(own, *args, **more))
     return found
 
 
-def _tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> Joined:
+def tell_hit(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) -> Joined:
     """Tell a rule of an alert that begins; return the key, and the incident if there is one, that the alert joined."""
     return Joined(hit.rule.id, hit.key_hash, hit.member, _incident_for(desk, book, hit, told, alert))
 
@@ -210,7 +181,7 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
         row = msgspec.structs.replace(row, state=State(), incident=None)
         desk.states.put(hit.place, row)
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
-    joining = _joining(book, rule, cause, told.at) if isinstance(rule.when, EventWhen) else None
+    joining = joining_of(book, rule, cause, told.at) if isinstance(rule.when, EventWhen) else None
     known, parted = incident is not None and incident.taking, False
     if joining is not None and known and incident is not None and row is not None:
         parted = problems.before_joining(desk, book, joining, incident)
@@ -229,11 +200,11 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
     elif joining is not None and not known:
         problems.after_opening(desk, book, joining, incident)
     incident = desk.incidents.get(incident.id) or incident
-    _join(desk, book, rule, incident, alert, told.momentary)
+    join(desk, book, rule, incident, alert, told.momentary)
     return incident.id
 
 
-def _joining(book: Book, rule: Rule, cause: Cause, at: Instant) -> problems.Joining | None:
+def joining_of(book: Book, rule: Rule, cause: Cause, at: Instant) -> problems.Joining | None:
     """Return what correlation is told of, if there is anything to correlate."""
     if not book.specs or rule.incident is None or rule.mode == "observe":
         return None
@@ -250,7 +221,8 @@ def _too_old(rule: Rule, incident: Incident, at: Instant) -> bool:
     )
 
 
-def _join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, momentary: bool) -> None:
+def join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, momentary: bool) -> None:
+    """Have an alert join an incident: in its counts, in what all its alerts share, and perhaps in its priority."""
     desk.links.append((incident.id, alert.id))
     labels = alert.labels
     common = incident.common
@@ -296,7 +268,7 @@ def _leave(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool)
         if rule is None:
             continue
         if row is not None and counts(row, entry):
-            _guarded(desk, rule, _advance, book, rule, row, Closed(now, entry.member, expired), cause)
+            guarded(desk, rule, _advance, book, rule, row, Closed(now, entry.member, expired), cause)
         elif entry.incident is not None:
             _end_of_former(desk, book, rule, entry.incident, now, expired)
 
@@ -361,14 +333,6 @@ def take_samples(
         _advance(desk, book, rule, row, Sampled(at, (), last_at), Cause(row.key, {}, source, at, None, now))
 
 
-def expect(desk: Desk, book: Book, rule: Rule, key: dict[str, str], at: Instant) -> None:
-    """Start the clock of a key that an ``absence`` rule expects, when the rule is loaded."""
-    identity = key_for(rule, key)
-    if identity is not None and desk.states.get((rule.id, identity.hash)) is None:
-        row = KeyState(rule.id, identity.hash, identity.values, State(), rule.digest, at)
-        _advance(desk, book, rule, row, Expected(at), Cause(key))
-
-
 def key_due(desk: Desk, book: Book, rule_id: str, key_hash: int, now: Instant) -> None:
     """Apply what was due on a key until *now*."""
     rule, row = book.rules.get(rule_id), desk.states.get((rule_id, key_hash))
@@ -421,16 +385,7 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
     if edge.opens:
         book.matched(rule.id, edge.at)
         if rule.incident is not None and rule.mode == "notify":
-            fresh = incident is None or not incident.taking
-            if incident is not None and incident.taking:
-                incident = lifecycle.condition_returned(desk, book, incident, edge.at, actor)
-            else:
-                incident = _open(desk, book, rule, rule.incident, row, edge, cause, actor)
-                incident = problems.recognise(desk, incident, cause.labels, edge.at)
-                row = msgspec.structs.replace(row, incident=incident.id)
-                desk.states.put((rule.id, row.key_hash), row)
-            _absorb(desk, book, rule, row, incident, edge.at)
-            _correlate(desk, book, rule, incident, fresh, cause, edge.at)
+            incident = raise_incident(desk, book, rule, rule.incident, row, edge, cause)
         elif rule.incident is not None:
             book.would_open(rule.id, edge.at)
     elif incident is not None:
@@ -440,9 +395,28 @@ def _act(desk: Desk, book: Book, rule: Rule, row: KeyState, edge: Edge, cause: C
     _feed(desk, book, rule, row, incident, edge)
 
 
+def raise_incident(
+    desk: Desk, book: Book, rule: Rule, form: IncidentForm, row: KeyState, edge: Edge, cause: Cause
+) -> Incident:
+    """Open the incident of a key whose condition holds, or have the one that takes go on."""
+    actor = Actor("rule", rule.id)
+    incident = desk.incidents.get(row.incident) if row.incident is not None else None
+    fresh = incident is None or not incident.taking
+    if incident is not None and incident.taking:
+        incident = lifecycle.condition_returned(desk, book, incident, edge.at, actor)
+    else:
+        incident = _open(desk, book, rule, form, row, edge, cause, actor)
+        incident = problems.recognise(desk, incident, cause.labels, edge.at)
+        row = msgspec.structs.replace(row, incident=incident.id)
+        desk.states.put((rule.id, row.key_hash), row)
+    _absorb(desk, book, rule, row, incident, edge.at)
+    _correlate(desk, book, rule, incident, fresh, cause, edge.at)
+    return incident
+
+
 def _correlate(desk: Desk, book: Book, rule: Rule, incident: Incident, fresh: bool, cause: Cause, at: Instant) -> None:
     """Consider the open edge of a rule that is not ``event``; alerts are considered one by one as they join."""
-    joining = None if isinstance(rule.when, EventWhen) else _joining(book, rule, cause, at)
+    joining = None if isinstance(rule.when, EventWhen) else joining_of(book, rule, cause, at)
     if joining is None:
         return
     if fresh:
@@ -472,7 +446,7 @@ def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident 
             if edge.opens
             else Closed(edge.at, member, edge.expired)
         )
-        _guarded(desk, dependent, tell, book, dependent, identity.values, identity.hash, told, Cause(labels), fed_by)
+        guarded(desk, dependent, tell, book, dependent, identity.values, identity.hash, told, Cause(labels), fed_by)
 
 
 def _absorb(desk: Desk, book: Book, rule: Rule, row: KeyState, parent: Incident, at: Instant) -> None:
@@ -551,16 +525,3 @@ def priority_of(
         if given is not None:
             return given, impact, urgency
     return book.severity.get(labels.get("severity", ""), "P4"), None, None
-
-
-def orphan(desk: Desk, book: Book, rule_id: str, hashes: Iterable[int], now: Instant) -> None:
-    """End the condition state of a rule that is gone or asks for another key."""
-    actor = Actor("rule", rule_id)
-    for key_hash in list(hashes):
-        row = desk.states.get((rule_id, key_hash))
-        if row is None:
-            continue
-        incident = desk.incidents.get(row.incident) if row.incident is not None else None
-        if incident is not None and incident.closed_at is None:
-            lifecycle.orphan(desk, book, incident, now, actor)
-        desk.states.drop((rule_id, key_hash))

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from responder.core import availability, engine, lifecycle, problem_commands, satisfaction
+from responder.core import availability, lifecycle, problem_commands, reloading, satisfaction
 from responder.core.book import Book
 from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
@@ -140,6 +140,8 @@ class Loaded(Struct, frozen=True):
     gone: tuple[str, ...]
     """Rules whose condition state ends: removed, or with another ``by`` or kind."""
     expecting: tuple[Rule, ...] = ()
+    unpromised: tuple[str, ...] = ()
+    """Sources with an incident that their ``on_failure`` does not open any more."""
     urgent: bool = True
     weight: int = 0
 
@@ -286,10 +288,12 @@ def loaded(item: Loaded, desk: Desk, book: Book, now: Instant, careful: bool) ->
     """
     desk.events.append(Event(now, "loaded", "config", 0, Actor("source", "config"), {"digest": item.digest}))
     for rule in item.gone:
-        engine.orphan(desk, book, rule, desk.keys_of(rule), now)
+        reloading.orphan(desk, book, rule, desk.keys_of(rule), now)
+    for source in item.unpromised:
+        reloading.orphan_source(desk, book, source, now)
     for rule_ in item.expecting:
         for key in getattr(rule_.when, "expect", ()):
-            engine.expect(desk, book, rule_, key, now)
+            reloading.expect(desk, book, rule_, key, now)
     changed = availability.configure(desk, book, now)
     lifecycle.replan(desk, book, (*book.windows, *book.posted.values()), now, Actor("source", "config"))
     return changed

@@ -11,7 +11,9 @@ from responder.core.alert import Alert
 from responder.core.book import Book, QueryKey
 from responder.core.desk import Desk, SourceState
 from responder.core.event import Actor
+from responder.core.incident import UNRESOLVED
 from responder.core.signal import MINUTE, Instant, Sample, Signal
+from responder.handlers.guard import careful_desk
 from responder.handlers.ticks import Away
 
 log = logging.getLogger(__name__)
@@ -82,7 +84,7 @@ def _take(
         return [take(desk, book, signal, now, polled=polled) for signal in signals]
     results: list[engine.Result] = []
     for signal in signals:
-        own = Desk(desk)
+        own = careful_desk(desk, book)
         try:
             results.append(engine.take_signal(own, book, signal, now, polled=polled))
         except Exception:
@@ -122,7 +124,7 @@ def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, away
     """
     heard_since = away.started_at if now < away.quiet_until else 0
     for rule in book.queries.get(item.query, ()):
-        own = Desk(desk)
+        own = careful_desk(desk, book)
         try:
             engine.take_samples(own, book, rule, item.samples, item.at, item.last_at, item.source, now, heard_since)
         except Exception as error:
@@ -174,5 +176,8 @@ def _answered(source: str, desk: Desk, book: Book, at: Instant, now: Instant) ->
         return
     incident = desk.incidents.get(row.incident) if row.incident is not None else None
     if incident is not None:
-        lifecycle.condition_cleared(desk, book, incident, now, Actor("source", source), true_at=at)
+        actor = Actor("source", source)
+        if "orphaned" in incident.flags and incident.state in UNRESOLVED:  # its promise is gone, what it says is not
+            incident = lifecycle.condition_returned(desk, book, incident, now, actor)
+        lifecycle.condition_cleared(desk, book, incident, now, actor, true_at=at)
     desk.sources.put(source, SourceState(source, None, at))

@@ -11,6 +11,7 @@ from responder.core.book import PATIENCE, Book
 from responder.core.desk import Desk
 from responder.core.rule import AbsenceWhen
 from responder.core.signal import MINUTE, Instant
+from responder.handlers.guard import careful_desk
 from responder.resident import Resident, Subject
 
 log = logging.getLogger(__name__)
@@ -54,23 +55,35 @@ def tick(item: Tick, desk: Desk, book: Book, now: Instant, resident: Resident, a
     """Apply what is due; what can't be judged yet is looked at again later."""
     if not item.subjects:  # else it is decided again, because a neighbour of its batch failed
         item.subjects = resident.take_due(now, SLICE)
-    alone = len(item.subjects) == 1
+    alone = len(item.subjects) == 1 and item.subjects[0][0] != "alert"
     for subject in item.subjects:
-        own = desk if alone else Desk(desk)
         try:
-            later = _apply(subject, own, book, now, away)
-        except Exception:  # one that fails must not stop the clocks of all others
+            later = _apply(subject, desk, book, now, away) if alone else _look(subject, desk, book, now, away)
+        except Exception as error:  # one that fails must not stop the clocks of all others
             log.exception("what was due could not be applied", extra={"subject": ":".join(map(str, subject))})
             later = now + AGAIN
+            if len(subject) == 3:
+                book.failed(str(subject[1]), repr(error))
             if alone:  # its desk is spoiled, and nobody shares it
                 resident.look_again(subject, later)
                 raise
-        else:
-            if not alone:
-                desk.merge(own)
         if later is not None:
             resident.look_again(subject, later)
     resident.forget_ended(now)
+
+
+def _look(subject: Subject, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:
+    """Apply what is due on a desk of its own. An alert that lapses is tried again without the rules that fail."""
+    own = Desk(desk)
+    try:
+        later = _apply(subject, own, book, now, away)
+    except Exception:
+        if subject[0] != "alert":
+            raise
+        own = careful_desk(desk, book)
+        later = _apply(subject, own, book, now, away)
+    desk.merge(own)
+    return later
 
 
 def _apply(subject: Subject, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:

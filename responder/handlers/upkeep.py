@@ -5,13 +5,14 @@ from heapq import nsmallest
 
 from msgspec import Struct
 
-from responder.core import availability, engine, lifecycle
+from responder.core import availability, lifecycle, reloading
 from responder.core.book import Book
-from responder.core.desk import Desk
+from responder.core.desk import Desk, StateKey
 from responder.core.signal import Instant
 from responder.core.silence import forgotten
 from responder.handlers import signals
 from responder.handlers.commands import Loaded
+from responder.handlers.guard import careful_desk
 from responder.resident import Resident
 from responder.store import upkeep
 from responder.store.engine import Engine
@@ -75,18 +76,22 @@ class Replace(Struct, frozen=True):
 
 
 class Offer(Struct, frozen=True):
-    """Alerts that fire already are offered to the rules of a configuration that is new."""
+    """What fires already is offered to the rules of a configuration that is new: alerts, and keys that hold."""
 
     fingerprints: Sequence[int]
+    keys: Sequence[StateKey] = ()
+    heard: frozenset[str] = frozenset()
+    """Rules that open incidents now and did not before."""
     urgent: bool = False
 
     @property
     def weight(self) -> int:
-        return len(self.fingerprints)
+        return len(self.fingerprints) + len(self.keys)
 
 
 def offer(item: Offer, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
-    """Join each alert to the keys that a new rule gives it."""
+    """Join each alert to the keys that a new rule gives it, and open what holds and was not told of."""
+    below, desk = desk, careful_desk(desk, book) if careful else desk
     for fp in item.fingerprints:
         alert = desk.alerts.get(fp)
         if alert is None or alert.ended:
@@ -94,7 +99,11 @@ def offer(item: Offer, desk: Desk, book: Book, now: Instant, careful: bool) -> N
         if alert.polled and alert.source not in book.polled:  # nobody asks that source any more
             signals.let_go(desk, book, alert, now)
             alert = desk.alerts.get(fp) or alert
-        engine.offer(desk, book, alert, now)
+        reloading.offer(desk, book, alert, now, item.heard)
+    for key in item.keys:
+        reloading.take_up(desk, book, key, now, item.heard)
+    if desk is not below:
+        below.merge(desk)
 
 
 def settle(item: Settle, desk: Desk, book: Book, now: Instant, careful: bool) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from responder.core import engine
+from responder.core.conditions.state import Closed, Opened
 from responder.core.desk import Desk
 from responder.core.signal import MINUTE, SECOND, Signal
-from responder.handlers.signals import AlertsPolled, MetricPolled, alerts_polled
+from responder.handlers.signals import AlertsPolled, MetricPolled, Pushed, alerts_polled, pushed
 from tests.story import EACH, START, Story, alert
 
 POLLED = 'sources: {am: {kind: alertmanager, url: "http://x"}}' + EACH
@@ -40,6 +41,77 @@ def test_an_alert_of_a_poll_that_cannot_be_decided_fails_none_of_its_neighbours(
     monkeypatch.setattr(engine, "take_signal", fails)
     alerts = [alert(name, 0, source="am") for name in ("A", "bad", "C")]
     assert polled(Story(POLLED), *alerts, careful=True) == ["accepted", "rejected", "accepted"]
+
+
+TWO = (
+    EACH
+    + """
+  - id: broken
+    by: [alertname]
+    when: {event: {match: {labels: {service: shop}}}}
+    incident: {service: shop, title: "{{ labels.alertname }}"}
+  - id: often
+    by: []
+    when: {count: {of: {rule: each}, at_least: 2, within: 1h}}
+    incident: {service: shop, title: "often"}
+"""
+)
+
+
+def breaks(monkeypatch: pytest.MonkeyPatch, rule: str, told: type) -> None:
+    """Have that rule raise whenever it is told that."""
+    advance = engine._advance
+
+    def fails(desk: Any, book: Any, of: Any, row: Any, what: Any, cause: Any) -> Any:
+        if of.id == rule and isinstance(what, told):
+            raise ZeroDivisionError("the rule is broken")
+        return advance(desk, book, of, row, what, cause)
+
+    monkeypatch.setattr(engine, "_advance", fails)
+
+
+def rules_of(story: Story) -> list[tuple[str | None, str]]:
+    return [(row.rule, row.state) for row in story.stage.resident.incidents.values()]
+
+
+def failures_of(story: Story) -> dict[str, int]:
+    return dict(story.stage.book.tally.failures)
+
+
+def careful(story: Story, *signals: Signal) -> list[str]:
+    """Take signals as the intake does after they failed together."""
+    desk = Desk(story.stage.resident)
+    results: list[str] = [*pushed(Pushed("am-api", signals), desk, story.stage.book, story.stage.now, True)]
+    story.stage.resident.apply(desk)
+    return results
+
+
+def test_a_rule_that_fails_on_an_alert_harms_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(TWO)
+    breaks(monkeypatch, "broken", Opened)
+    assert careful(story, alert("A", 0), alert("B", 0)) == ["accepted", "accepted"]
+    assert rules_of(story) == [("each", "open"), ("each", "open"), ("often", "open")]
+    assert failures_of(story) == {"broken": 2}
+    assert "the rule is broken" in story.stage.book.tally.last_error["broken"]
+    assert careful(story, alert("A", MINUTE, firing=False, starts=0)) == ["accepted"]
+    assert rules_of(story)[0] == ("each", "resolved")
+
+
+def test_a_rule_that_fails_on_the_edge_of_another_harms_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(TWO)
+    breaks(monkeypatch, "often", Opened)
+    careful(story, alert("A", 0))
+    assert rules_of(story) == [("each", "open"), ("broken", "open")]
+    assert failures_of(story) == {"often": 1}
+
+
+def test_an_alert_that_lapses_ends_for_all_rules_but_the_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(TWO)
+    story.fire(ends=5 * MINUTE)
+    breaks(monkeypatch, "broken", Closed)
+    story.until(10 * MINUTE)
+    assert rules_of(story) == [("each", "resolved"), ("broken", "open")]
+    assert failures_of(story) == {"broken": 1}
 
 
 def test_a_source_that_answers_again_resolves_its_incident_when_we_learn_of_it() -> None:
