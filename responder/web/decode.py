@@ -232,6 +232,9 @@ def _interned(labels: Labels) -> dict[str, str]:
 # The slow path, field by field.
 
 
+_INSTANTS: Final = {"startsat": ".startsAt", "endsat": ".endsAt"}
+
+
 class _Fields(Struct):
     labels: dict[str, str] | None
     annotations: dict[str, str]
@@ -253,19 +256,18 @@ def _typed(alert: object, place: str) -> _Fields:
     """Return the fields of one alert; names in any case, as Go takes them, and null is absent.
 
     Raises:
-        Unmarshal: If a field has the wrong type.
+        Unmarshal: If a field has the wrong type; of several the one that Go finds first.
     """
     if not isinstance(alert, dict):
         raise mismatch(alert, "value of type models.PostableAlert", place)
     fields = {name.lower(): value for name, value in alert.items() if value is not None}
+    at = {name: _instant(fields[name], _INSTANTS[name], place) for name in fields if name in _INSTANTS}
     annotations = _texts(fields.get("annotations", {}), ".annotations", place)
-    ends_at = _instant(fields.get("endsat"), ".endsAt", place)
-    starts_at = _instant(fields.get("startsat"), ".startsAt", place)
-    labels = _texts(fields["labels"], "Alert.labels", place) if "labels" in fields else None
     url = fields.get("generatorurl", "")
     if not isinstance(url, str):
         raise mismatch(url, "struct field Alert.generatorURL of type string", place)
-    return _Fields(labels, annotations, starts_at, ends_at, clean(url))
+    labels = _texts(fields["labels"], "Alert.labels", place) if "labels" in fields else None
+    return _Fields(labels, annotations, at.get("startsat", EARLIEST), at.get("endsat", EARLIEST), clean(url))
 
 
 def _texts(value: object, field: str, place: str) -> dict[str, str]:
@@ -278,8 +280,6 @@ def _texts(value: object, field: str, place: str) -> dict[str, str]:
 
 
 def _instant(value: object, field: str, place: str) -> Instant:
-    if value is None:
-        return EARLIEST
     if not isinstance(value, str):
         raise mismatch(value, f"struct field {field} of type string", place)
     try:

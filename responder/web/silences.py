@@ -1,7 +1,7 @@
 """Silences as the Alertmanager API takes and gives them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -12,6 +12,21 @@ from responder.web.alerts import instant_text
 from responder.web.gojson import Unmarshal, clean, mismatch, parse_instant, parse_json
 
 _ORDER = {"active": 0, "pending": 1, "expired": 2}
+_GO_TYPES = {str: "string", bool: "bool", list: "models.Matchers"}
+_SILENCE: Final[Mapping[str, tuple[str, type]]] = {
+    "id": (".id", str),
+    "comment": ("Silence.comment", str),
+    "createdby": ("Silence.createdBy", str),
+    "endsat": ("Silence.endsAt", str),
+    "matchers": ("Silence.matchers", list),
+    "startsat": ("Silence.startsAt", str),
+}
+_MATCHER: Final[Mapping[str, tuple[str, type]]] = {
+    "isequal": ("Matcher.matchers.isEqual", bool),
+    "isregex": ("Matcher.matchers.isRegex", bool),
+    "name": ("Matcher.matchers.name", str),
+    "value": ("Matcher.matchers.value", str),
+}
 
 
 class Invalid(Exception):
@@ -69,7 +84,7 @@ def decode_silence(body: bytes) -> Silence:
 
     Raises:
         BodyRequired: There is none.
-        Unmarshal: It is no JSON, or a field has the wrong type.
+        Unmarshal: It is no JSON, or a field has the wrong type; of several the one that Go finds first.
         Invalid: A field is missing; they are looked at in alphabetical order.
     """
     posted = parse_json(body)
@@ -77,13 +92,12 @@ def decode_silence(body: bytes) -> Silence:
         posted = {}
     if not isinstance(posted, dict):
         raise mismatch(posted, "value of type models.PostableSilence")
-    fields = {name.lower(): value for name, value in posted.items() if value is not None}
-    id = _typed(fields, "id", ".id", str) or ""
-    comment = _typed(fields, "comment", "Silence.comment", str)
-    created_by = _typed(fields, "createdby", "Silence.createdBy", str)
-    ends_at = _instant(fields, "endsat", "Silence.endsAt")
-    matchers = _typed(fields, "matchers", "Silence.matchers", list)
-    starts_at = _instant(fields, "startsat", "Silence.startsAt")
+    fields = _present(posted)
+    _check({name: value for name, value in fields.items() if name == "id"}, _SILENCE)
+    at = {name: _instant(fields, name) for name in fields if name in ("startsat", "endsat")}
+    _check(fields, _SILENCE)
+    comment, created_by, matchers = fields.get("comment"), fields.get("createdby"), fields.get("matchers")
+    starts_at, ends_at = at.get("startsat"), at.get("endsat")
     terms = [_term(matcher, number) for number, matcher in enumerate(matchers or ())]
     for name, value in (("comment", comment), ("createdBy", created_by), ("endsAt", ends_at), ("matchers", matchers)):
         if value is None:
@@ -96,39 +110,47 @@ def decode_silence(body: bytes) -> Silence:
     if starts_at is None:
         raise Invalid(602, "startsAt in body is required")
     return Silence(
-        id=clean(id), matchers=tuple(t for t in terms if isinstance(t, Term)), starts_at=starts_at, ends_at=ends_at or 0,
+        id=clean(fields.get("id", "")), matchers=tuple(t for t in terms if isinstance(t, Term)), starts_at=starts_at, ends_at=ends_at or 0,
         created_by=clean(created_by or ""), comment=clean(comment or ""),
     )  # fmt: skip
 
 
-def _term(posted: object, number: int) -> Term | Invalid:
+def _term(posted: dict[str, Any] | None, number: int) -> Term | Invalid:
     """Return one matcher, or why it is none: that is said only when all types are right."""
     if posted is None:
         return Invalid(602, f"matchers.{number} in body is required")
-    if not isinstance(posted, dict):
-        raise mismatch(posted, "struct field Silence.matchers of type models.Matcher")
-    fields = {name.lower(): value for name, value in posted.items() if value is not None}
-    is_equal = _typed(fields, "isequal", "Matcher.matchers.isEqual", bool)
-    is_regex = _typed(fields, "isregex", "Matcher.matchers.isRegex", bool)
-    name = _typed(fields, "name", "Matcher.matchers.name", str)
-    value = _typed(fields, "value", "Matcher.matchers.value", str)
-    for field, given in (("isRegex", is_regex), ("name", name), ("value", value)):
-        if given is None:
-            return Invalid(602, f"matchers.{number}.{field} in body is required")
-    return Term(clean(name or ""), clean(value or ""), bool(is_regex), is_equal is not False)
+    fields = _present(posted)
+    for name in ("isRegex", "name", "value"):
+        if name.lower() not in fields:
+            return Invalid(602, f"matchers.{number}.{name} in body is required")
+    return Term(clean(fields["name"]), clean(fields["value"]), fields["isregex"], fields.get("isequal", True))
 
 
-def _typed(fields: dict[str, Any], name: str, path: str, kind: type) -> Any:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, kind):
-        wanted = {str: "string", bool: "bool", list: "models.Matchers"}[kind]
-        raise mismatch(value, f"struct field {path} of type {wanted}")
-    return value
+def _present(posted: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields by their names in lower case: Go takes any case, and null for absent."""
+    return {name.lower(): value for name, value in posted.items() if value is not None}
 
 
-def _instant(fields: dict[str, Any], name: str, path: str) -> Instant | None:
-    text = _typed(fields, name, path, str)
+def _check(fields: dict[str, Any], paths: Mapping[str, tuple[str, type]]) -> None:
+    """Look at the types of the fields in the order in which they came.
+
+    Raises:
+        Unmarshal: One is wrong.
+    """
+    for name, value in fields.items():
+        path, kind = paths.get(name, ("", object))
+        if not isinstance(value, kind):
+            raise mismatch(value, f"struct field {path} of type {_GO_TYPES[kind]}")
+        if name == "matchers":
+            for matcher in fields[name]:
+                if not isinstance(matcher, dict | None):
+                    raise mismatch(matcher, "struct field Silence.matchers of type models.Matcher")
+                _check(_present(matcher or {}), _MATCHER)
+
+
+def _instant(fields: dict[str, Any], name: str) -> Instant:
+    _check({name: fields[name]}, _SILENCE)
     try:
-        return None if text is None else parse_instant(text)
+        return parse_instant(fields[name])
     except ValueError as error:
         raise Unmarshal(str(error)) from None

@@ -447,6 +447,8 @@ def test_a_silence_may_be_without_words(client, change):
         ('{"matchers":[1]}', 400, "cannot unmarshal number into Go struct field Silence.matchers of type models.Matcher"),
         ('{"matchers":[{"name":1}]}', 400, "cannot unmarshal number into Go struct field Matcher.matchers.name of type string"),
         ('{"matchers":[{"isRegex":"x"}]}', 400, "cannot unmarshal string into Go struct field Matcher.matchers.isRegex of type bool"),
+        ('{"matchers":[{"name":1}],"comment":1}', 400, "cannot unmarshal number into Go struct field Matcher.matchers.name of type string"),
+        ('{"comment":1,"startsAt":"x"}', 400, 'because parsing time "x"'),
         ('{"startsAt":"x"}', 400, 'parsing silence body from "" failed, because parsing time "x"'),
         ('{"startsAt":1}', 400, "cannot unmarshal number into Go struct field Silence.startsAt of type string"),
     ],

@@ -176,6 +176,15 @@ def test_each_bad_alert_of_a_batch_is_named():
             '[{"generatorURL":1}]',
             "json: cannot unmarshal number into Go struct field Alert.generatorURL of type string",
         ),
+        # of several the one that Go finds first
+        (
+            '[{"annotations":1,"startsAt":1}]',
+            "json: cannot unmarshal number into Go struct field .startsAt of type string",
+        ),
+        (
+            '[{"labels":[],"generatorURL":1}]',
+            "json: cannot unmarshal number into Go struct field Alert.generatorURL of type string",
+        ),
         ("[{]", "invalid character ']' looking for beginning of object key string, line 1 column 3"),
         (
             '[\n{"labels":{"a":"b"},x}]',
