@@ -1,7 +1,16 @@
 """The Alertmanager v2 API: ``/api/v2``, for Prometheus, amtool, karma and Grafana.
 
 Errors of the framework are ``{"code", "message"}``, those of a handler a bare JSON string, as
-in Alertmanager (api/v2 and go-openapi), the source of every rule here.
+in Alertmanager (api/v2 and go-openapi), the source of every rule here. ``tests/e2e/test_beside.py``
+asks both. Different on purpose:
+
+- Receivers are the rules that match; bodies and label sets have limits; what can't be stored is 503.
+- An error says which alert of a batch, or which line, is wrong.
+- Label names are any UTF-8, a silence that is not there is 404, an invalid change of a silence
+  leaves it alone: as in Alertmanager after 0.25. Instants are shown in UTC.
+- What began no later than what was resolved is an old message, and an old end does not end what
+  its sender began later (:mod:`responder.core.alert`).
+- No CORS: a web page from elsewhere may neither read alerts nor silence them (karma: ``proxy: true``).
 """
 
 import asyncio
