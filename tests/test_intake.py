@@ -189,7 +189,7 @@ def spoil(queue: Queue, instance: str) -> None:
     queue.house.book = Book([msgspec.structs.replace(rule, incident=msgspec.structs.replace(form, title=title))])
 
 
-def test_an_item_that_cannot_be_decided_fails_alone(queue: Queue) -> None:
+def test_a_rule_that_fails_on_an_alert_takes_nothing_from_its_neighbours(queue: Queue) -> None:
     spoil(queue, "bad")
 
     async def work() -> list[Any]:
@@ -203,9 +203,11 @@ def test_an_item_that_cannot_be_decided_fails_alone(queue: Queue) -> None:
         return await all_of([held, *futures, mixed, unknown])
 
     *results, unknown = queue.run(work)
-    assert results == [["accepted"], ["accepted"], ["rejected"], ["accepted"], ["accepted", "rejected", "accepted"]]
+    # The alert itself is kept, once: other rules may know what to do with it.
+    assert results == [["accepted"], ["accepted"], ["accepted"], ["accepted"], ["accepted", "duplicate", "accepted"]]
     assert "INC-99" in str(unknown)
     assert queue.instances() == ["held", "a", "b", "c", "d"]
+    assert list(queue.house.book.tally.failures.values()) == [1]  # the second time it is a repeat
 
 
 def test_data_that_the_store_refuses_fail_alone(queue: Queue) -> None:
