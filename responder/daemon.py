@@ -18,7 +18,7 @@ from responder import __version__, metrics, notify, plugins
 from responder.clock import Clock, SystemClock
 from responder.config.regexes import compile_regex
 from responder.config.settings import Loaded, Settings
-from responder.core import availability, gauges, lifecycle, problems
+from responder.core import availability, gauges, lifecycle, problems, reloading
 from responder.core.book import Book, Tally
 from responder.core.desk import Desk
 from responder.core.event import Event
@@ -200,7 +200,7 @@ class Daemon:
         gone = self._gone(self.book)
         if await self.intake.submit(self._loaded(self.settings.digest, gone, self.book)):
             await self._sweep()
-        await self._offer()
+        await self._offer(frozenset())
         self._start_polls()
         self.dispatcher.look()
 
@@ -210,11 +210,15 @@ class Daemon:
         problems = [row.problem for row in list(self.resident.problems.values())]
         return gauges.now(self.book, incidents, problems, self.clock.now())
 
-    async def _offer(self) -> None:
-        """Offer what fires already to the rules in force, a slice at a time."""
+    async def _offer(self, heard: frozenset[str]) -> None:
+        """Offer what fires already to the rules in force, a slice at a time; *heard*: those that opened nothing before."""
         firing = [alert.fp for alert in list(self.resident.alerts.values()) if not alert.ended]
         for first in range(0, len(firing), OFFERED):
-            await self.intake.submit(upkeep.Offer(firing[first : first + OFFERED]))
+            await self.intake.submit(upkeep.Offer(firing[first : first + OFFERED], heard=heard))
+        rules = self.book.rules
+        waiting = [key for key, row in list(self.resident.states.items()) if reloading.waits(rules.get(row.rule), row)]
+        for first in range(0, len(waiting), OFFERED):
+            await self.intake.submit(upkeep.Offer((), waiting[first : first + OFFERED], heard))
 
     def _start_polls(self) -> None:
         polled = [entry for source in self.sources.values() for entry in source.polled(self.book)]
@@ -238,10 +242,10 @@ class Daemon:
                 found.add(row.rule)
         return tuple(sorted(found))
 
-    @staticmethod
-    def _loaded(digest: str, gone: tuple[str, ...], book: Book) -> commands.Loaded:
+    def _loaded(self, digest: str, gone: tuple[str, ...], book: Book) -> commands.Loaded:
         expecting = tuple(r for r in book.rules.values() if isinstance(r.when, AbsenceWhen) and r.when.expect)
-        return commands.Loaded(digest, gone, expecting)
+        unpromised = reloading.unpromised(book, list(self.resident.sources.values()))
+        return commands.Loaded(digest, gone, expecting, unpromised)
 
     async def _end(
         self, server: "_Server", serving: asyncio.Task[Any], ticker: asyncio.Task[Any], stopped: asyncio.Task[Any]
@@ -412,7 +416,7 @@ class Daemon:
         self.dispatcher.replace(channels)
         self._start_polls()
         await self._sweep()
-        await self._offer()
+        await self._offer(reloading.heard_from_now_on(before, book))
         metrics.CONFIG_SUCCESSFUL.set(1)
         metrics.CONFIG_SUCCESS_TIME.set(self.clock.now() / SECOND)
         log.info("the configuration was loaded", extra={"rules": len(book.rules), "digest": settings.digest})

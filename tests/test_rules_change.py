@@ -1,6 +1,9 @@
 """A configuration is loaded again: what its rules knew of alerts that fire, and what they do not know."""
 
-from responder.core.signal import MINUTE
+import pytest
+
+from responder.core import reloading
+from responder.core.signal import HOUR, MINUTE
 from responder.handlers import upkeep
 from responder.handlers.commands import Loaded
 from responder.house import book_of
@@ -13,16 +16,19 @@ POLLS = 'sources: {am: {kind: alertmanager, url: "http://y"}}'
 
 
 def reload(story: Story, rules: str) -> None:
-    """Put other rules in force as the daemon does: end, load, offer what fires."""
+    """Put other rules in force as the daemon does: end, load, offer what fires and what holds."""
     loaded = load(HOUSE + rules)
     assert loaded.settings is not None, loaded.errors
     stage, book = story.stage, book_of(loaded.settings)
-    states = stage.resident.states.values()
+    resident = stage.resident
+    states = resident.states.values()
     gone = {s.rule for s in states if s.rule not in book.rules or book.rules[s.rule].digest != s.digest}
-    book.posted, stage.book = stage.resident.windows, book
-    stage.resident.forget_rests()
-    stage.take(Loaded("", tuple(gone)))
-    stage.take(upkeep.Offer([a.fp for a in stage.resident.alerts.values() if not a.ended]))
+    heard = reloading.heard_from_now_on(stage.book, book)
+    book.posted, stage.book = resident.windows, book
+    resident.forget_rests()
+    stage.take(Loaded("", tuple(gone), (), reloading.unpromised(book, resident.sources.values())))
+    waiting = [key for key, row in resident.states.items() if reloading.waits(book.rules.get(row.rule), row)]
+    stage.take(upkeep.Offer([a.fp for a in resident.alerts.values() if not a.ended], waiting, heard))
 
 
 def shown(story: Story) -> list[tuple[str, tuple[str, ...]]]:
@@ -77,3 +83,147 @@ def test_alerts_of_a_source_that_is_not_polled_any_more_lapse() -> None:
     story.until(5 * MINUTE)
     assert story.states() == ["resolved"]
     assert story.at(story.incident().resolved_at) == 4 * MINUTE
+
+
+OBSERVED = EACH.replace("    by:", "    mode: observe\n    by:")
+FEEDER = EACH.rpartition("    incident")[0]
+
+
+@pytest.mark.parametrize("before", [OBSERVED, FEEDER])
+def test_a_rule_that_opens_incidents_from_now_on_opens_them_for_what_fires(before: str) -> None:
+    story = Story(before)
+    story.fire("A")
+    story.fire("A", instance="two")
+    story.until(MINUTE)
+    reload(story, EACH)
+    row = story.incident()
+    assert (row.title, row.state, row.alerts_count, row.firing, story.at(row.opened_at)) == ("A", "open", 2, 2, MINUTE)
+    reload(story, EACH)
+    assert story.incident().alerts_count == 2
+    story.end("A")
+    assert story.states() == ["open"]
+    story.end("A", instance="two")
+    assert story.states() == ["resolved"]
+
+
+def test_what_a_person_closed_while_it_fires_stays_closed_over_reloads() -> None:
+    story = Story()
+    story.fire()
+    story.command("resolve")
+    story.command("close")
+    reload(story, EACH)
+    assert story.states() == ["closed"]
+
+
+def test_a_rule_that_goes_back_to_notify_opens_for_what_began_meanwhile() -> None:
+    story = Story()
+    story.fire()
+    story.end()
+    story.until(2 * HOUR)
+    reload(story, OBSERVED)
+    story.fire()
+    assert story.states() == ["closed"]
+    reload(story, EACH)
+    assert story.states() == ["closed", "open"]
+
+
+COUNTS = """
+  - id: often
+    by: []
+    MODE
+    when: {count: {of: {rule: each}, at_least: 2, within: 1h}}
+    incident: {service: shop, title: "{{ count }} of them", priority: P2}
+  - id: twice
+    by: []
+    when: {count: {of: {rule: often}, at_least: 2, within: 1h}}
+    incident: {service: shop, title: "twice"}
+"""
+
+
+def test_a_key_without_alerts_of_its_own_opens_at_the_reload_and_feeds_no_rule_again() -> None:
+    story = Story(FEEDER + COUNTS.replace("MODE", "mode: observe"))
+    story.fire("A")
+    story.fire("B")
+    story.until(MINUTE)
+    assert story.states() == []
+    reload(story, FEEDER + COUNTS.replace("MODE", "mode: notify"))
+    [row] = story.incidents()
+    assert (row.rule, row.title, row.priority, row.state) == ("often", "2 of them", "P2", "open")
+    story.until(HOUR)
+    assert story.states() == ["resolved"]
+
+
+METRIC = """
+sources: {prom: {kind: prometheus, url: "http://x"PROMISE}}
+rules:
+  - id: slow
+    by: [region]
+    MODE
+    when: {metric: {source: prom, query: q, every: 1m, open: {above: 1}, close: {below: 1, for: 5m}, no_data: keep}}
+    incident: {service: shop, title: "{{ key.region }} {{ value }}"}
+"""
+
+
+def metric(mode: str = "notify", promise: str = "") -> str:
+    return METRIC.replace("MODE", f"mode: {mode}").replace("PROMISE", promise)
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_metric_that_holds_opens_at_the_reload_and_resolves_as_ever(closing: bool) -> None:
+    story = Story(metric("observe"))
+    story.sample(({"region": "eu"}, 5.0))
+    story.until(MINUTE)
+    story.sample(({"region": "eu"}, 0.0 if closing else 7.0))
+    reload(story, metric())
+    [row] = story.incidents()
+    assert (row.title, row.state, row.source) == ("eu 5", "open", "prom")
+    for minute in range(2, 9):
+        story.until(minute * MINUTE)
+        story.sample(({"region": "eu"}, 0.0), last_at=(minute - 1) * MINUTE)
+    assert story.states() == ["resolved"]
+
+
+PROMISE = ", on_failure: {for: 1m, priority: P2, service: shop}"
+
+
+def failed() -> Story:
+    story = Story(metric(promise=PROMISE))
+    for minute in (0, 1):
+        story.until(minute * MINUTE)
+        story.poll_fails("prom")
+    assert shown(story) == [("open", ())]
+    return story
+
+
+def test_the_incident_of_a_source_that_is_gone_is_left_to_a_person() -> None:
+    story = failed()
+    reload(story, EACH)
+    assert shown(story) == [("open", ("orphaned",))]
+    reload(story, EACH)
+    assert story.kinds().count("orphaned") == 1
+    reload(story, metric(promise=PROMISE))  # it is back, and fails anew
+    for minute in (2, 3):
+        story.until(minute * MINUTE)
+        story.poll_fails("prom")
+    assert shown(story) == [("open", ("orphaned",)), ("open", ())]
+
+
+def test_the_incident_of_a_source_that_promises_none_any_more_resolves_when_it_answers() -> None:
+    story = failed()
+    reload(story, metric())
+    assert shown(story) == [("open", ("orphaned",))]
+    story.until(2 * MINUTE)
+    story.poll_fails("prom")
+    assert shown(story) == [("open", ("orphaned",))]
+    story.sample()
+    assert shown(story) == [("resolved", ("orphaned",))]
+    reload(story, metric())
+    assert story.kinds().count("orphaned") == 1
+
+
+def test_an_incident_that_a_person_resolved_does_not_return_because_its_source_answers() -> None:
+    story = failed()
+    reload(story, metric())
+    story.command("resolve")
+    story.sample()
+    assert story.states() == ["resolved"] and "reopened" not in story.kinds()
