@@ -6,7 +6,7 @@ Everything is decided on a desk; nothing here knows of a database, a network or 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +25,7 @@ from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fi
 
 Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
 T = TypeVar("T")
-P = ParamSpec("P")
+Args = TypeVarTuple("Args")
 BODY_DEDUP = 10 * MINUTE
 """A momentary occurrence without an id is known by its body for so long."""
 
@@ -99,8 +99,9 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
     expire = 0
     for hit in book.index.hits(signal):
         told = Opened(now, hit.member, False, _distinct(hit, signal))
-        entry = guarded(desk, hit.rule, tell_hit, book, hit, told, alert)
-        if entry is not None:
+        if desk.guard is None:  # the hot path: one call less
+            joined.append(tell_hit(desk, book, hit, told, alert))
+        elif (entry := guarded(desk, hit.rule, tell_hit, book, hit, told, alert)) is not None:
             joined.append(entry)
         expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
     if expire and (alert.ends_at is None or alert.timeout):
@@ -157,13 +158,11 @@ def _distinct(hit: Hit, signal: Signal) -> str:
     return signal.labels.get(when.distinct, "") if isinstance(when, CountWhen) and when.distinct else ""
 
 
-def guarded(
-    desk: Desk, rule: Rule, work: Callable[Concatenate[Desk, P], T], *args: P.args, **more: P.kwargs
-) -> T | None:
+def guarded(desk: Desk, rule: Rule, work: Callable[[Desk, *Args], T], *args: *Args) -> T | None:
     """Do what concerns one rule. On the careful second look a failure harms only that rule, and gives none."""
     if desk.guard is None:
-        return work(desk, *args, **more)
-    found: T | None = desk.guard(desk, rule.id, lambda own: work(own, *args, **more))
+        return work(desk, *args)
+    found: T | None = desk.guard(desk, rule.id, lambda own: work(own, *args))
     return found
 
 
