@@ -18,6 +18,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
+from responder import metrics
 from responder.core.alert import Alert
 from responder.core.matcher import Matcher, parse_matcher
 from responder.core.rule import Holds
@@ -163,6 +164,8 @@ class AlertmanagerApi:
             decoded = await asyncio.to_thread(self._decoder.decode, body, now)
         if decoded.signals:
             await self._backend.submit_alerts(decoded.signals)
+        if decoded.rejected:
+            metrics.SIGNALS_RECEIVED.labels("am-api", "rejected").inc(len(decoded.rejected))
         return decoded.refusal or Response()
 
     async def _get_alerts(self, scope: Scope, receive: Receive) -> Response:

@@ -49,6 +49,8 @@ class Decoded(Struct):
 
     signals: list[Signal]
     refusal: Response | None = None
+    rejected: tuple[str, ...] = ()
+    """What is wrong with each alert that its neighbours were taken without."""
 
 
 class _Posted(Struct, gc=False, forbid_unknown_fields=True):
@@ -197,7 +199,7 @@ class Decoder:
                 signals.append(self._signal(fields, now))
             except ValueError as error:
                 errors.append(f"{error}{place}")
-        return Decoded(signals, json_response("; ".join(errors), 400) if errors else None)
+        return Decoded(signals, json_response("; ".join(errors), 400) if errors else None, tuple(errors))
 
     def _signal(self, fields: "_Fields | None", now: Instant) -> Signal:
         """Return the signal of one alert; errors in the order in which Alertmanager finds them."""

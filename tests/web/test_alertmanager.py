@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from responder import metrics
 from responder.core.instant import format_instant, parse_instant, parse_span
 from responder.core.signal import HOUR, MINUTE, SECOND, fingerprint, fingerprint_text
 from responder.web import alerts as alerts_module
@@ -329,6 +330,21 @@ def test_the_store_that_does_not_answer_is_a_503(memory, client):
     answer = ask(client, "POST", "/api/v2/alerts", [{"labels": {"a": "b"}}, {"labels": {}}])
 
     assert (answer.status, answer.json) == (503, "the store does not answer")
+
+
+def test_each_alert_that_is_refused_is_counted_and_none_of_a_batch_that_will_come_again(memory, client):
+    def rejected():
+        labels = {"source": "am-api", "result": "rejected"}
+        return metrics.REGISTRY.get_sample_value("responder_signals_received_total", labels) or 0
+
+    before = rejected()
+    batch = [{"labels": {}}, {"labels": {"alertname": "T"}}, {"labels": {"a": "b"}, "annotations": {"": "x"}}]
+    answer = ask(client, "POST", "/api/v2/alerts", batch)
+    assert (answer.status, len(memory.known), rejected() - before) == (400, 1, 2)
+    ask(client, "POST", "/api/v2/alerts", [{"labels": {"alertname": "T"}}])
+    memory.down = True
+    ask(client, "POST", "/api/v2/alerts", batch)
+    assert rejected() - before == 2
 
 
 def test_a_large_body_is_decoded_too(memory, client):
