@@ -70,6 +70,31 @@ def test_a_bad_file_changes_nothing_and_a_good_one_the_rules(
     assert {i["state"] for i in responder.incidents()} == {"resolved"}
 
 
+PROMISE = """
+sources: {gone: {kind: prometheus-alerts, url: "http://127.0.0.1:1", every: 1s, on_failure: {for: 1s, priority: P2, service: shop}}}
+"""
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_rule_that_begins_to_speak_opens_for_what_fires_and_a_lost_promise_is_orphaned(
+    daemon: Callable[..., Daemon], restarts: bool
+) -> None:
+    responder = daemon(GOOD.replace("    by:", "    mode: observe\n    by:") + PROMISE)
+    responder.fire({"alertname": "A"}, {"alertname": "A", "host": "two"})
+    wait_until(lambda: [i["rule"] for i in responder.incidents()] == ["source:gone"])
+    responder.configure(GOOD)
+    if restarts:
+        responder.terminate()
+        responder.start()
+    else:
+        by_signal(responder)
+    wait_until(lambda: len(responder.incidents()) == 2)
+    lost, opened = responder.incidents()
+    assert (lost["state"], lost["flags"]) == ("open", ["orphaned"])
+    assert (opened["rule"], opened["state"], opened["alerts_count"]) == ("first", "open", 2)
+    responder.verify()
+
+
 def test_a_removed_rule_leaves_its_incident_to_a_person(daemon: Callable[..., Daemon]) -> None:
     responder = daemon(BETTER)
     responder.fire({"alertname": "A"}, {"alertname": "B"})
