@@ -44,6 +44,10 @@ class Unavailable(Exception):
     """Not stored, try again; answered 503."""
 
 
+class Undecided(Exception):
+    """Alerts that the daemon could not make sense of, by a fault of its own, are not stored; answered 500."""
+
+
 class Backend(Protocol):
     """What the API needs of the daemon; everything but the ``submit``s answers at once from memory."""
 
@@ -85,6 +89,7 @@ class Backend(Protocol):
 
         Raises:
             Unavailable: They are not.
+            Undecided: Some are not.
         """
         ...
 
@@ -151,6 +156,8 @@ class AlertmanagerApi:
             return json_response(str(error), 400)
         except Unavailable as error:
             return json_response(str(error), 503)
+        except Undecided as error:
+            return json_response(str(error), 500)
 
     # Alerts.
 

@@ -12,7 +12,7 @@ from responder.core.signal import fingerprint_text
 from responder.ports import Parsed, Rejected
 from responder.web import http
 from responder.web.alertmanager import PREFIX as ALERTMANAGER
-from responder.web.alertmanager import AlertmanagerApi, Unavailable
+from responder.web.alertmanager import AlertmanagerApi, Unavailable, Undecided
 from responder.web.api import build_api
 from responder.web.auth import ANONYMOUS, MAY, Guard, Principal, Refusal
 from responder.web.backend import Backend, Core
@@ -194,9 +194,11 @@ class App:
             return Response(error.status, refused, "application/json")
         if parsed.signal is not None and not parsed.ack:
             try:
-                await self._backend.push(parsed.signal.source, [parsed.signal])
+                await self._backend.push_whole(parsed.signal.source, [parsed.signal])
             except Unavailable as error:
                 return problem(503, "Service Unavailable", str(error))
+            except Undecided as error:
+                return problem(500, "Internal Server Error", str(error))
         return Response(202, source.accepted(key), "application/json")
 
     async def _reload(self) -> Response:

@@ -21,7 +21,7 @@ from responder.intake import Unavailable as QueueUnavailable
 from responder.ports import Webhook
 from responder.resident import Resident
 from responder.store.reader import Reader
-from responder.web.alertmanager import Unavailable
+from responder.web.alertmanager import Unavailable, Undecided
 
 NONE = ("none",)
 
@@ -121,7 +121,18 @@ class Backend:
         )
 
     async def submit_alerts(self, signals: Sequence[Signal]) -> None:
-        await self.push("am-api", signals)
+        await self.push_whole("am-api", signals)
+
+    async def push_whole(self, source: str, signals: Sequence[Signal]) -> None:
+        """Store pushed signals for a sender that is not told of each.
+
+        Raises:
+            Unavailable: They are not stored; the sender is to try again.
+            Undecided: Some are not stored, because deciding on them failed.
+        """
+        undecided = (await self.push(source, signals)).count("rejected")
+        if undecided:
+            raise Undecided(f"{undecided} of {len(signals)} alerts could not be decided; the daemon's log says why")
 
     async def push(self, source: str, signals: Sequence[Signal]) -> list[str]:
         """Store pushed signals and return what became of each.

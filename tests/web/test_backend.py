@@ -1,13 +1,18 @@
 """Open keys of rules that are none of alerts, as the Alertmanager API shows them."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from responder.core.signal import MINUTE
 from responder.handlers.commands import SetSilence
+from responder.web.alertmanager import AlertmanagerApi
 from responder.web.backend import Backend
+from responder.web.decode import Decoder
+from responder.web.http import Response
 from responder.web.silences import decode_silence
 from tests.story import ANN, START, Story
 
@@ -32,6 +37,31 @@ def story() -> Story:
 def backend(story: Story) -> Backend:
     core: Any = SimpleNamespace(resident=story.stage.resident, reader=story.stage.reader, book=story.stage.book)
     return Backend(core)
+
+
+def test_an_alert_that_could_not_be_decided_is_not_answered_as_taken(story: Story) -> None:
+    found = backend(story)
+
+    async def submit(item: Any) -> list[str]:
+        return ["accepted", "rejected"]
+
+    found._core.submit, found._core.now = submit, lambda: START  # type: ignore[method-assign,assignment]
+    answer = drive(AlertmanagerApi(found, Decoder()), [{"labels": {"a": "1"}}, {"labels": {"a": "2"}}])
+    assert answer.status == 500
+    assert b"1 of 2 alerts could not be decided" in answer.body
+
+
+def drive(api: AlertmanagerApi, alerts: object) -> Response:
+    scope = {
+        "type": "http", "method": "POST", "path": "/api/v2/alerts", "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }  # fmt: skip
+    message = {"type": "http.request", "body": msgspec.json.encode(alerts), "more_body": False}
+
+    async def receive() -> dict[str, object]:
+        return message
+
+    return asyncio.run(api.respond(scope, receive))
 
 
 def listed(story: Story) -> list[dict[str, str]]:
