@@ -146,7 +146,7 @@ class Client:
         self._host, self._name = host, name
         self._base, self._below = _url(parts), parts.path.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}
-        self._headers = _encoded(_merged(_defaults(parts, self._base), headers))
+        self._headers = encoded(_merged(_defaults(parts, self._base), headers))
 
     async def fetch(
         self, method: str, path: str | None = None, *, within: Span, body: bytes = b"",
@@ -163,7 +163,7 @@ class Client:
             Transient: No answer came: time-out, refused, not trusted, cut off.
             Permanent: The answer is too large.
         """
-        every = self._headers + _encoded(headers or {})
+        every = self._headers + encoded(headers or {})
         if body or method not in ("GET", "HEAD"):
             every.append((b"Content-Length", b"%d" % len(body)))
         # given a stream, httpx adds no headers of its own
@@ -325,7 +325,12 @@ def _merged(defaults: Mapping[str, str], headers: Mapping[str, str]) -> dict[str
     return {name: value for name, value in defaults.items() if name.lower() not in given} | dict(headers)
 
 
-def _encoded(headers: Mapping[str, str]) -> _Headers:
+def encoded(headers: Mapping[str, str]) -> _Headers:
+    """Return headers as they are sent.
+
+    Raises:
+        ValueError: One has characters that no header may have.
+    """
     for name, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(
             r"[\t\x20-\x7e\x80-\xff]*", value

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Final, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from adapters._http import Client, Tls, basic
+from adapters._http import Client, Tls, basic, encoded
 from responder.ports import SECOND, Context, Duration, HttpUrl, PolledSettings, Secret, SettingsModel, Span
 
 _BOTH: Final = "give a token, or a username with a password, not both"
@@ -44,6 +44,12 @@ class ServerSettings(PolledSettings):
     """Sent as ``Authorization: Bearer``."""
     headers: dict[str, str] = Field(default_factory=dict)
     tls: TlsSettings = TlsSettings()
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        encoded(headers)
+        return headers
 
     @model_validator(mode="after")
     def _one_way_to_be_known(self) -> Self:

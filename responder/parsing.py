@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from responder import plugins
 from responder.clock import SystemClock
@@ -43,7 +42,7 @@ def _takes_promql(source: str, settings: Settings) -> bool:
 async def _judge(rules: Sequence[tuple[Rule, MetricWhen]], url: str) -> list[tuple[str, str, str]]:
     pool = plugins.http_pool()
     settings = plugins.source_settings("prometheus")(kind="prometheus", url=url)  # type: ignore[call-arg]
-    source = plugins.build(settings, Context("prometheus", pool, _inline))
+    source = plugins.build(settings, Context("prometheus", pool, plugins.inline))
     assert isinstance(source, MetricSource)
     at, slots = SystemClock().now(), asyncio.Semaphore(AT_ONCE)
 
@@ -78,7 +77,3 @@ def offset_of(query: str, said: str) -> int | None:
         return None
     before = lines[line - 1].encode()[: max(0, column - 1)].decode(errors="ignore")
     return len("".join(lines[: line - 1])) + len(before)
-
-
-async def _inline(function: Any, *args: Any) -> Any:
-    return function(*args)

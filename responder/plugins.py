@@ -5,7 +5,7 @@ kinds of their own under the same groups.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
@@ -102,6 +102,22 @@ def build(settings: SourceSettings | ChannelSettings, context: Context) -> Any:
         ValueError: They can't be made to work: a TLS file is missing, an extra is not installed.
     """
     return cast("Any", settings).build(context)
+
+
+async def inline(function: Callable[..., Any], *args: Any) -> Any:
+    """Call what blocks where it stands: for commands, in which nothing else waits."""
+    return function(*args)
+
+
+def unbuildable(adapters: Mapping[str, SourceSettings] | Mapping[str, ChannelSettings]) -> dict[str, str]:
+    """Return which of these sources or channels can't be made to work on this machine, and why."""
+    pool, found = http_pool(), {}
+    for name, settings in adapters.items():
+        try:
+            build(settings, Context(name, pool, inline))
+        except ValueError as error:
+            found[name] = str(error)
+    return found
 
 
 def http_pool() -> HttpPool:

@@ -137,6 +137,8 @@ def _http_url(url: Secret) -> Secret:
         good = False
     if not good:
         raise ValueError("not an http:// or https:// URL with a host")
+    if not (parts.path + parts.query).isascii():
+        raise ValueError("the path of the URL has characters that no server takes\npercent-encode them")
     return url
 
 

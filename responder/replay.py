@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -150,7 +150,7 @@ async def _history(
     """Return all evaluations in the order of their instants."""
     pool = plugins.http_pool()
     settings = plugins.source_settings("prometheus")(kind="prometheus", url=url, timeout="120s")  # type: ignore[call-arg]
-    source = plugins.build(settings, Context("prometheus", pool, _inline))
+    source = plugins.build(settings, Context("prometheus", pool, plugins.inline))
     assert isinstance(source, RangeSource)
     found: list[tuple[Instant, QueryKey, Sequence[Sample]]] = []
     try:
@@ -169,10 +169,6 @@ async def _history(
     order = {query: number for number, query in enumerate(book.queries)}
     found.sort(key=lambda entry: (entry[0], order[entry[1]]))
     return found
-
-
-async def _inline(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
 
 
 def _text(body: object) -> str:

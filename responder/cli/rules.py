@@ -32,6 +32,7 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
         errors, warnings = errors + len(loaded.errors), warnings + len(loaded.warnings)
         if loaded.settings is not None:
             rules += len(loaded.settings.rules)
+            warnings += _unbuildable(loaded)
             errors += _refused(loaded, prometheus) if prometheus is not None else 0
     if errors:
         click.echo(f"{number(errors, 'error')}, {number(warnings, 'warning')}", err=True)
@@ -39,6 +40,23 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
     click.echo(f"good: {number(len(given), 'file')}, {number(rules, 'rule')}, {number(warnings, 'warning')}")
     if warnings and lint_fatal:
         sys.exit(LINT)
+
+
+def _unbuildable(loaded: "Loaded") -> int:
+    """Print which sources and channels would keep the daemon from starting here; return how many.
+
+    A warning, as with a secret that is not set: the daemon may run on another machine.
+    """
+    from responder.plugins import unbuildable
+
+    settings = loaded.settings
+    assert settings is not None
+    found = [("sources", *one) for one in unbuildable(settings.sources).items()]
+    found += [("channels", *one) for one in unbuildable(settings.channels).items()]
+    for section, name, why in found:
+        mark = loaded.places[section, name].key()
+        click.echo(f"warning: {mark}: the daemon would not start here: {why}", err=True)
+    return len(found)
 
 
 def _refused(loaded: "Loaded", url: str) -> int:
@@ -51,7 +69,7 @@ def _refused(loaded: "Loaded", url: str) -> int:
     except ParsingError as error:
         raise click.ClickException(str(error)) from None
     for rule, query, problem in found:
-        place, offset = loaded.rules[rule].at("when", "metric", "query"), offset_of(query, problem)
+        place, offset = loaded.places["rules", rule].at("when", "metric", "query"), offset_of(query, problem)
         mark = place.mark() if offset is None else place.inside(offset)
         click.echo(f'{mark}: rule "{rule}": {problem}', err=True)
     return len(found)

@@ -45,6 +45,8 @@ MAX_FILES: Final = 1_000
 _HERE = Path(__file__).resolve().parent.parent
 _PACKS: Final = (_HERE / "packs", _HERE.parent / "rules")
 """In a wheel, in a checkout."""
+_PLACED: Final = ("sources", "channels", "rules")
+"""What can turn out not to work only when it is tried."""
 
 
 def load(
@@ -200,7 +202,7 @@ def _compiled(files: _Files, kinds: Kinds, vault: Vault, now: Instant, listen: s
     return Loaded(
         None if report.errors else msgspec.structs.replace(settings, digest=digest),
         report.errors, report.warnings, digest, tuple(files.paths),
-        {entry.name: entry.place for entry in draft.named("rules")},
+        {(section, entry.name): entry.place for section in _PLACED for entry in draft.named(section)},
     )  # fmt: skip
 
 

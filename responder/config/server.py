@@ -1,8 +1,10 @@
 """Where the daemon listens and stores, who may speak to it, and the settings of its adapters."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, RootModel
@@ -18,6 +20,11 @@ from responder.core.signal import Span
 from responder.ports import Duration
 
 _SET_AUTH = "set auth: {mode: tokens, tokens: [{name: ops, token_env: RESPONDER_TOKEN, role: responder}]}"
+_SCHEMA: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_POSTGRES: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/?\[\]]*)(:\d+)?([/?].*)?")
+"""What stands behind the user: host, port, database."""
+_HOST: Final = re.compile(r"(?!.*\.\d+\.?$|\d+\.?$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
+"""A name; what ends in a number must be an address."""
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -30,8 +37,46 @@ class _Grace(RootModel[Duration]):
 
 
 def compile_storage(draft: Draft, vault: Vault) -> Storage:
-    form = _with_secrets(StorageForm, "storage", draft, vault)
-    return Storage(form.url, form.schema_) if form is not None else Storage()
+    """Return the database; one that can't be opened on any machine is an error, a folder missing on this one a warning."""
+    entry, form = draft.once("storage"), _with_secrets(StorageForm, "storage", draft, vault)
+    if entry is None or form is None:
+        return Storage()
+    url, mark = form.url.reveal(), entry.place.mark
+    folder = attempt(
+        _folder_of, url, lambda: mark("url"), draft.report, "sqlite:///FILE or postgresql+psycopg://user@host/db"
+    )
+    if folder is not None and not folder.is_dir():
+        draft.report.warn(mark("url"), f"the folder {folder} does not exist here, so that nothing would start")
+    if form.schema_ is not None and url.startswith("sqlite"):
+        draft.report.error(mark("schema"), "schema is for PostgreSQL")
+    elif form.schema_ is not None and not _SCHEMA.fullmatch(form.schema_):
+        draft.report.error(mark("schema"), f"{shown(form.schema_)} is not a plain name", "letters, digits and _")
+    return Storage(form.url, form.schema_)
+
+
+def _folder_of(url: str) -> Path | None:
+    """Return where the file of a database lies, if it has one.
+
+    Raises:
+        ValueError: No database that we know has such a URL; does not repeat it, because it may hold a password.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "unset":  # a variable that is not set has been told
+        return None
+    if scheme.partition("+")[0] not in ("sqlite", "postgresql"):
+        raise ValueError(f"{scheme} is not supported")
+    if scheme not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise ValueError(f"the driver {scheme.partition('+')[2]} is not supported")
+    if scheme != "sqlite":
+        if not _POSTGRES.fullmatch(rest.rpartition("@")[2]):
+            raise ValueError("not a URL of a PostgreSQL database")
+        return None
+    file = rest.removeprefix("/").partition("?")[0]
+    if not rest.startswith("/") or not file:
+        raise ValueError("not a URL of a SQLite file")
+    if file == ":memory:":
+        raise ValueError("a database in memory would be lost")
+    return Path(file).parent
 
 
 def compile_auth(draft: Draft, vault: Vault) -> Auth | None:
@@ -83,9 +128,18 @@ def parse_listen(text: str) -> Listen:
         ValueError: If it is no address.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 <= int(port) <= 65535 or (":" in host and not host.startswith("[")):
+    if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535 or (host and not _is_host(host)):
         raise ValueError(f'"{text}" is not an address such as 127.0.0.1:9920 or [::1]:9920')
     return Listen(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - refused unless auth is set
+
+
+def _is_host(text: str) -> bool:
+    """Say whether this is an address, one of IPv6 in brackets, or could be the name of a machine."""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        return (ipaddress.ip_address(text.strip("[]")).version == 6) is bracketed
+    except ValueError:
+        return not bracketed and _HOST.fullmatch(text) is not None
 
 
 def unguarded(listen: Listen, auth: Auth) -> str:
@@ -109,8 +163,12 @@ def compile_external_url(draft: Draft, listen: Listen) -> str:
 
 
 def _external_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment:
         raise ValueError(f'"{text}" is not a URL such as https://responder.example')
     return text.rstrip("/")
 

@@ -143,5 +143,5 @@ class Loaded(Struct, frozen=True):
     digest: str
     files: tuple[Path, ...]
     """Every file that was read, secrets excepted."""
-    rules: Mapping[str, Place] = {}
-    """Where each rule stands."""
+    places: Mapping[tuple[str, str], Place] = {}
+    """Where each source, channel and rule stands, by section and name."""

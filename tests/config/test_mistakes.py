@@ -35,7 +35,25 @@ def incident(rest: str) -> str:
     return f"rules: [{{id: r, by: [], when: {{event: {{}}}}, incident: {{{rest}}}}}]"
 
 
+STORE = "\n  hint: sqlite:///FILE or postgresql+psycopg://user@host/db"
+TOKENS = "\nauth: {mode: tokens, tokens: [{name: a, token_env: T, role: admin}]}"
 CASES = {
+    # what would not start
+    'storage: {url: "mysql://x"}': "1:16: mysql is not supported" + STORE,
+    "storage: {url: postgresql+asyncpg://h/db}": "1:16: the driver asyncpg is not supported" + STORE,
+    "storage: {url: sqlite://host/x.db}": "1:16: not a URL of a SQLite file" + STORE,
+    "storage: {url: 'sqlite:///:memory:'}": "1:16: a database in memory would be lost" + STORE,
+    "storage: {url: 'postgresql+psycopg://u@h:x/db'}": "1:16: not a URL of a PostgreSQL database" + STORE,
+    "storage: {url: postgresql+psycopg://h/db, schema: a-b}": (
+        '1:51: "a-b" is not a plain name\n  hint: letters, digits and _'
+    ),
+    "storage: {schema: a}": "1:19: schema is for PostgreSQL",
+    **{
+        f"listen: '{text}'{TOKENS}": f'1:9: "{text}" is not an address such as 127.0.0.1:9920 or [::1]:9920'
+        for text in ("1.2.3.4.5:80", "[::1:80", "[zz]:80", "::1:80", "a b:80", "[1.2.3.4]:80", "h:70000")
+    },
+    "external_url: 'http://h:99999'": '1:15: "http://h:99999" is not a URL such as https://responder.example',
+    "external_url: 'http://[x'": '1:15: "http://[x" is not a URL such as https://responder.example',
     # keys and shapes
     "rulez: []": '1:1: unknown key "rulez"\n  hint: did you mean "rules"?',
     "listen: [a]": "1:9: expected text, found a list",
@@ -267,6 +285,21 @@ def test_a_mistake_is_told_with_its_place_and_the_way_out(text: str):
 @pytest.mark.parametrize("text", RULES)
 def test_a_mistake_in_a_rule_is_told_with_its_place_and_the_way_out(text: str):
     assert errors(text + BASE) == ["responder.yml:" + RULES[text]]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "sqlite:////tmp/x.db?a=b", "postgresql+psycopg://[::1]:5432/db"])
+def test_databases_that_can_be_opened_are_taken(url: str):
+    assert errors(f"storage: {{url: '{url}'}}") == []
+
+
+@pytest.mark.parametrize("host", ["", "localhost", "127.0.0.1", "[::1]", "monitor-1.example.org.", "a_b"])
+def test_what_can_be_the_name_of_a_machine_is_listened_on(host: str):
+    assert errors(f"listen: '{host}:80'{TOKENS}") == []
+
+
+def test_a_folder_that_is_missing_here_is_a_warning(tmp_path: Path):
+    [warning] = load(f"storage: {{url: 'sqlite:///{tmp_path}/none/x.db'}}").warnings
+    assert warning.problem == f"the folder {tmp_path}/none does not exist here, so that nothing would start"
 
 
 def test_the_base_of_these_tests_is_sound():

@@ -1,0 +1,31 @@
+"""``responder check``: what keeps the daemon from starting is said with its place."""
+
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from responder.cli import main
+
+
+def check(folder: Path, text: str, *options: str) -> tuple[int, str]:
+    file = folder / "responder.yml"
+    file.write_text(text)
+    result = CliRunner().invoke(main, ["check", str(file), *options])
+    return result.exit_code, result.output.replace(str(folder), "")
+
+
+def test_a_source_that_cannot_be_made_to_work_here_is_a_warning_with_its_place(tmp_path: Path):
+    text = 'sources:\n  p: {kind: prometheus, url: "https://x", tls: {ca_file: /none/ca.pem}}\n'
+    code, output = check(tmp_path, text)
+    assert code == 0
+    told = "warning: /responder.yml:2:3: the daemon would not start here: TLS files ca.pem: No such file or directory"
+    assert told in output
+    assert "1 warning" in output
+    assert check(tmp_path, text, "--lint-fatal")[0] == 3
+
+
+def test_an_address_or_a_header_that_no_server_takes_is_an_error(tmp_path: Path):
+    code, output = check(tmp_path, 'sources:\n  p: {kind: prometheus, url: "https://x/\u00e4", headers: {"a b": c}}\n')
+    assert code == 1
+    assert "/responder.yml:2:30: the path of the URL has characters that no server takes" in output
+    assert "/responder.yml:2:54: header 'a b' has characters that no header may have" in output
