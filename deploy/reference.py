@@ -18,6 +18,7 @@ from responder.config.schema import json_schema
 from responder.core import gauges
 from responder.core.event import KINDS
 from responder.web.app import ROUTES
+from responder.web.bodies import RULE
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "responder" / "REFERENCE.md"
 
@@ -259,6 +260,7 @@ def routes() -> Iterator[str]:
     for path, methods in sorted(build_api(_Nothing()).openapi()["paths"].items()):  # type: ignore[arg-type]
         said = ", ".join(f"{method.upper()} {of.get('summary', '')}".strip() for method, of in methods.items())
         yield f"| `{path}` | {said} |\n"
+    yield f"\n{RULE}\n"
 
 
 def metric_names() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from responder.core import lifecycle
+from responder.core import incident_commands
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.instant import parse_instant
@@ -97,7 +97,7 @@ class Story:
         return None if instant is None else instant - START
 
     def allowed(self, id: int = 1) -> tuple[str, ...]:
-        return lifecycle.allowed(self.incident(id))
+        return incident_commands.allowed(self.incident(id))
 
 
 def alert(

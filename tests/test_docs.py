@@ -39,7 +39,7 @@ def test_every_kind_of_event_that_the_code_writes_is_known() -> None:
     written = set()
     for file in (ROOT / "responder").rglob("*.py"):
         text = file.read_text()
-        written |= set(re.findall(r'_record\(desk, book, [\w.]+, "(\w+)"', text))
+        written |= set(re.findall(r'record\(desk, book, [\w.]+, "(\w+)"', text))
         written |= set(re.findall(r'Event\([^"()]*(?:\([^()]*\))?[^"()]*, "(\w+)", "(?:incident|problem)"', text))
     assert written
     assert not written - set(KINDS)

@@ -15,7 +15,8 @@ from responder.core import satisfaction
 from responder.core.event import Event
 from responder.core.facts import BUCKETS
 from responder.core.incident import UNRESOLVED, Incident, apply
-from responder.core.lifecycle import COMMANDS, Invalid, Refused
+from responder.core.incident_commands import COMMANDS
+from responder.core.lifecycle import Invalid, Refused
 from responder.core.maintenance import Posted, posted_window, united
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant
 from responder.handlers.commands import Announce, Rate, RecordChange, Spent

@@ -14,7 +14,7 @@ from responder.core.book import Book
 from responder.core.catalogue import PRIORITIES
 from responder.core.facts import Labels
 from responder.core.incident import UNRESOLVED, Incident
-from responder.core.lifecycle import CANCEL_REASONS
+from responder.core.incident_commands import CANCEL_REASONS
 from responder.core.problem import Origin, Problem
 from responder.core.rule import EventWhen, MetricWhen, members
 from responder.core.signal import SECOND, Instant

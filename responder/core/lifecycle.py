@@ -1,7 +1,8 @@
 """The way of an incident (SPEC 3.4): one path for every transition, whoever asks for it.
 
 Everything here decides on a desk: it reads rows, records events, counts facts. Automatic and
-manual transitions are the same functions with another actor.
+manual transitions are the same functions with another actor; what people may ask for, and when,
+is :mod:`responder.core.incident_commands`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,16 +17,12 @@ from responder.core.event import TIMER, Actor, Event
 from responder.core.incident import UNRESOLVED, Incident
 from responder.core.signal import MINUTE, Instant
 
-PAUSE_REASONS: Final = ("customer", "supplier", "change")
-LEFT: Final[Mapping[str, str]] = {"verify": "verified", "inform": "customer_informed"}
-"""What it means that a team hands such a stage over."""
 CHANGE_WINDOW: Final = 30 * MINUTE
 """An incident that opens so soon after a change of its service is linked to it."""
 MAJOR_EVERY: Final = 30 * MINUTE
 """How often there is news of an incident that a rule declares major."""
 REMEMBERED: Final = 16_384
 """What time does next is remembered of so many incidents."""
-CANCEL_REASONS: Final = ("false_positive", "duplicate", "exercise")
 
 
 class Refused(Exception):
@@ -97,9 +94,9 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
     }  # fmt: skip
     if what.major:
         data |= {"lead": book.lead(service.team), "update_every": MAJOR_EVERY, "news_at": at}
-    row = _record(desk, book, id, "opened", at, actor, data)
+    row = record(desk, book, id, "opened", at, actor, data)
     for change in desk.changes_of(what.service, at - CHANGE_WINDOW, at):
-        row = _record(desk, book, id, "change_linked", at, actor, {"change": change.id, "version": change.version})
+        row = record(desk, book, id, "change_linked", at, actor, {"change": change.id, "version": change.version})
     desk.count("incidents_opened_total", facts.of(book, row, "service", "priority", "source"))
     if row.changes:
         desk.count("incidents_change_related_total", facts.of(book, row, "service"))
@@ -109,9 +106,9 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
 def condition_returned(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
     """The key's condition holds again while the incident takes."""
     if row.state == "resolved" and not row.holds:
-        return _reopen(desk, book, row, at, actor, "the condition returned", holds=True)
+        return reopen(desk, book, row, at, actor, "the condition returned", holds=True)
     if not row.holds:  # cancelled, or reopened by hand: it joins silently
-        return _record(desk, book, row.id, "flagged", at, actor, {"flag": "holds", "on": True})
+        return record(desk, book, row.id, "flagged", at, actor, {"flag": "holds", "on": True})
     return row
 
 
@@ -127,188 +124,30 @@ def condition_cleared(
         return row
     data = {"recovered_at": max(min(at if true_at is None else true_at, at), row.opened_at)}
     if row.state not in UNRESOLVED:
-        return _record(desk, book, row.id, "alert_cleared", at, actor, data)
-    row = _record(desk, book, row.id, "recovered", at, actor, data)
-    return _resolve(desk, book, row, at, actor, {"resolution": "expired" if expired else "recovered"})
+        return record(desk, book, row.id, "alert_cleared", at, actor, data)
+    row = record(desk, book, row.id, "recovered", at, actor, data)
+    return resolve(desk, book, row, at, actor, {"resolution": "expired" if expired else "recovered"})
 
 
 def stop_taking(desk: Desk, book: Book, row: Incident, at: Instant) -> Incident:
     """From now on new alerts of the key open another incident."""
-    return _record(desk, book, row.id, "flagged", at, TIMER, {"flag": "taking", "on": False})
+    return record(desk, book, row.id, "flagged", at, TIMER, {"flag": "taking", "on": False})
 
 
 def orphan(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
     """Its rule is gone or asks for another key: a person has to end the incident."""
-    return _record(desk, book, row.id, "orphaned", at, actor, {})
+    return record(desk, book, row.id, "orphaned", at, actor, {})
 
 
 def raise_priority(desk: Desk, book: Book, row: Incident, priority: str, at: Instant, actor: Actor) -> Incident:
     """Follow a worse alert; upward only, and never against a person."""
     if row.by_person or priority >= row.priority or row.state not in UNRESOLVED:
         return row
-    return _record(desk, book, row.id, "priority_changed", at, actor, {"priority": priority, "from": row.priority})
-
-
-# Commands. Each gives the incident after it; a repeat of what already holds changes nothing.
-
-
-def acknowledge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _only(row, UNRESOLVED, "acknowledge")
-    if row.acknowledged_at is not None:
-        return row
-    row = _record(desk, book, row.id, "acknowledged", at, actor, {})
-    step = stages.on_acknowledge(book, row)
-    return row if step is None else _enter(desk, book, row, step, at, actor, row.owner, {})
-
-
-def assign(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _not_over(row, "assign")
-    if row.owner == args["to"]:
-        return row
-    return _record(desk, book, row.id, "assigned", at, actor, {"to": args["to"], "from": row.owner})
-
-
-def accept(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _not_over(row, "accept")
-    if row.state == "paused":
-        raise _refusal(row, "accept")
-    stage = stages.running(row)
-    if stage is not None and stage.accepted_at is not None and row.owner == actor.name:
-        return row
-    if row.acknowledged_at is None and row.state in UNRESOLVED:
-        row = acknowledge(desk, book, row, {}, at, actor)
-    return _record(
-        desk,
-        book,
-        row.id,
-        "accepted",
-        at,
-        actor,
-        {"by": actor.name, "stage": row.stage, "working": stages.is_working(book, row)},
-    )
-
-
-def hand_over(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    """End the stage: the next one begins with its owner; the end of the last one closes the incident.
-
-    Who hands over has taken notice. Before the first stage that runs resolved the incident
-    resolves; the stages ``verify`` and ``inform`` leave their own events.
-    """
-    _not_over(row, "handover")
-    to, note = args.get("to"), _given(args, "note")
-    step, here = stages.after(book, row), stages.current(book, row)
-    ends = here is not None and here.runs_resolved and row.state == "resolved"
-    if not ends and (step is None or row.state == "resolved"):
-        if not to:
-            raise Invalid("there is no stage after this one: say to whom it goes", "to")
-        return _record(desk, book, row.id, "assigned", at, actor, {"to": to, "from": row.owner} | note)
-    if ends and step is None:
-        _reviewed(row)
-    if row.acknowledged_at is None and row.state in UNRESOLVED:
-        row = _record(desk, book, row.id, "acknowledged", at, actor, {})
-    if here is not None and here.name in LEFT and ends:
-        row = _record(desk, book, row.id, LEFT[here.name], at, actor, {"by": row.owner} | note)
-    if step is None:
-        return _close(desk, book, row, at, actor)
-    if step.runs_resolved and row.state in UNRESOLVED:
-        return _resolve(desk, book, row, at, actor, {"resolution": "manual"} | note, to)
-    return _enter(desk, book, row, step, at, actor, to, note)
-
-
-def pause(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _only(row, UNRESOLVED, "pause")
-    if row.state == "paused":
-        return row
-    if args["reason"] not in PAUSE_REASONS:
-        raise Invalid(f"reason is one of {', '.join(PAUSE_REASONS)}", "reason")
-    return _record(desk, book, row.id, "paused", at, actor, _given(args, "reason", "note"))
-
-
-def resume(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _only(row, frozenset({"paused"}), "resume")
-    return _record(desk, book, row.id, "resumed", at, actor, {})
-
-
-def resolve(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if row.state == "resolved":
-        return row
-    _only(row, UNRESOLVED, "resolve")
-    return _resolve(desk, book, row, at, actor, {"resolution": "manual"} | _given(args, "cause", "note"))
-
-
-def reopen(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if row.state in UNRESOLVED:
-        return row
-    _only(row, frozenset({"resolved"}), "reopen")
-    return _reopen(desk, book, row, at, actor, args["reason"], holds=row.holds)
-
-
-def close(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if row.state == "closed":
-        return row
-    _only(row, frozenset({"resolved"}), "close")
-    _reviewed(row)
-    return _close(desk, book, row, at, actor)
-
-
-def cancel(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if row.state == "cancelled":
-        return row
-    _not_over(row, "cancel")
-    if args["reason"] not in CANCEL_REASONS:
-        raise Invalid(f"reason is one of {', '.join(CANCEL_REASONS)}", "reason")
-    stages.count_end(desk, row, at)
-    data = _given(args, "reason", "note") | clocks.verdict(book, row, at)
-    row = _record(desk, book, row.id, "cancelled", at, actor, data)
-    desk.count("incidents_cancelled_total", (*facts.of(book, row, "service"), ("reason", row.cancel_reason)))
-    clocks.settle(desk, book, row, exempt=True)
-    return row
-
-
-def note(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if not args.get("review"):
-        return _record(desk, book, row.id, "noted", at, actor, {"text": args["text"]})
-    if row.state not in ("resolved", "closed"):
-        raise _refusal(row, "review")
-    return _record(desk, book, row.id, "noted", at, actor, {"text": args["text"], "review": True})
-
-
-def rated(desk: Desk, book: Book, row: Incident, score: int, comment: str, at: Instant, actor: Actor) -> Incident:
-    """Keep what the customer says; an incident that is over takes it too."""
-    desk.count("satisfaction_responses_total", (*facts.of(book, row, "service"), ("score", str(score))))
-    return _record(desk, book, row.id, "satisfaction_rated", at, actor, {"score": score, "comment": comment})
-
-
-def set_priority(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _only(row, UNRESOLVED, "priority")
-    given = _given(args, "impact", "urgency", "reason")
-    priority = args.get("priority") or book.priority(args.get("impact"), args.get("urgency"))
-    if priority is None:
-        raise Invalid("give priority, or impact and urgency", "priority")
-    if priority == row.priority and row.by_person:
-        return row
-    data = {"priority": priority, "from": row.priority} | given
-    return _record(desk, book, row.id, "priority_changed", at, actor, data)
-
-
-def exempt(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if row.state in ("closed", "cancelled"):
-        raise _refusal(row, "exempt")
-    if "exempt" in row.flags:
-        return row
-    return _record(desk, book, row.id, "sla_exempted", at, actor, {"reason": args["reason"]})
-
-
-def snooze(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _not_over(row, "snooze")
-    until: Instant = args["until"]
-    if until <= at:
-        raise Invalid("until lies in the past", "until")
-    return _record(desk, book, row.id, "snoozed", at, actor, {"until": until})
+    return record(desk, book, row.id, "priority_changed", at, actor, {"priority": priority, "from": row.priority})
 
 
 def merge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _not_over(row, "merge")
+    """Make it part of the incident ``into``."""
     into = desk.incidents.get(args["into"])
     if into is None:
         raise Invalid("into names no incident that is still worked on", "into")
@@ -319,41 +158,13 @@ def merge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: In
         ancestor = desk.incidents.get(ancestor.parent) if ancestor.parent is not None else None
     if row.parent == into.id:
         return row
-    return _record(desk, book, row.id, "merged", at, actor, {"into": into.id})
+    return record(desk, book, row.id, "merged", at, actor, {"into": into.id})
 
 
-def unmerge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    if row.parent is None:
-        return row
-    return _record(desk, book, row.id, "unmerged", at, actor, {"from": row.parent})
-
-
-def major(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
-    _not_over(row, "major")
-    data = {"flag": "major", "on": True, "lead": args["lead"], "every": args["every"]}
-    return _record(desk, book, row.id, "flagged", at, actor, data)
-
-
-Command = Callable[[Desk, Book, Incident, Mapping[str, Any], Instant, Actor], Incident]
-COMMANDS: Final[Mapping[str, Command]] = {
-    "acknowledge": acknowledge, "assign": assign, "handover": hand_over, "accept": accept, "pause": pause,
-    "resume": resume, "resolve": resolve, "reopen": reopen, "close": close, "cancel": cancel, "note": note,
-    "priority": set_priority, "exempt": exempt, "snooze": snooze, "merge": merge, "unmerge": unmerge, "major": major,
-}  # fmt: skip
-
-
-def allowed(row: Incident) -> tuple[str, ...]:
-    """Return the commands that the incident takes in its state."""
-    always = ("note", "unmerge") if row.parent is not None else ("note",)
-    if row.state in ("closed", "cancelled"):
-        return always
-    shared = ("assign", "handover", "accept", "cancel", "exempt", "snooze", "merge", "major", *always)
-    if row.state == "resolved":
-        return ("reopen", *(() if "review_due" in row.flags else ("close",)), *shared)
-    working = ("acknowledge", "resolve", "priority", *shared)
-    if row.state == "paused":
-        return ("resume", *(name for name in working if name != "accept"))
-    return ("pause", *working)
+def rated(desk: Desk, book: Book, row: Incident, score: int, comment: str, at: Instant, actor: Actor) -> Incident:
+    """Keep what the customer says; an incident that is over takes it too."""
+    desk.count("satisfaction_responses_total", (*facts.of(book, row, "service"), ("score", str(score))))
+    return record(desk, book, row.id, "satisfaction_rated", at, actor, {"score": score, "comment": comment})
 
 
 # What time does.
@@ -420,12 +231,12 @@ def _next(book: Book, row: Incident) -> tuple[Instant, Act] | None:
 
 
 def _still_firing(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
-    return _reopen(desk, book, row, at, TIMER, "still firing", holds=True)
+    return reopen(desk, book, row, at, TIMER, "still firing", holds=True)
 
 
 def _verified(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
-    _record(desk, book, row.id, "verified", at, TIMER, {"by": "monitor"})
-    return _close(desk, book, desk.incidents.get(row.id) or row, at, TIMER)
+    record(desk, book, row.id, "verified", at, TIMER, {"by": "monitor"})
+    return close(desk, book, desk.incidents.get(row.id) or row, at, TIMER)
 
 
 def _release(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
@@ -433,7 +244,7 @@ def _release(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -
 
 
 def _wake(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
-    return _record(desk, book, row.id, "snoozed", at, TIMER, {"until": None})
+    return record(desk, book, row.id, "snoozed", at, TIMER, {"until": None})
 
 
 def _window_ended(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
@@ -453,35 +264,37 @@ def replan(desk: Desk, book: Book, windows: Iterable[maintenance.Window], at: In
 
 def _replan(desk: Desk, book: Book, row: Incident, until: Instant | None, at: Instant, actor: Actor) -> Incident:
     if until is not None:
-        return _record(desk, book, row.id, "flagged", at, actor, {"flag": "planned", "on": True, "until": until})
+        return record(desk, book, row.id, "flagged", at, actor, {"flag": "planned", "on": True, "until": until})
     data: dict[str, Any] = {"flag": "planned", "on": False}
     step, stage = stages.current(book, row), stages.running(row)
     if step is not None and stage is not None:
         data["due_at"] = stages.limit(book, row.service, row.priority, step, stage.owner, max(at, row.last_at))
-    return _record(desk, book, row.id, "flagged", at, actor, data)
+    return record(desk, book, row.id, "flagged", at, actor, data)
 
 
 def _no_news(desk: Desk, book: Book, row: Incident, at: Instant, now: Instant) -> Incident:
     """Remind the lead of a major incident; what was missed while nobody looked is one reminder."""
     assert row.update_every is not None
     data = {"lead": row.lead, "every": row.update_every, "next_from": now - (now - at) % row.update_every}
-    return _record(desk, book, row.id, "update_overdue", at, TIMER, data)
+    return record(desk, book, row.id, "update_overdue", at, TIMER, data)
 
 
-def _resolve(
+def resolve(
     desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, data: dict[str, Any], to: str | None = None
 ) -> Incident:
+    """The service is restored; a stage that runs from then on begins, with *to* as its owner if given."""
     stages.count_end(desk, row, at)
-    row = _record(desk, book, row.id, "resolved", at, actor, data)
+    row = record(desk, book, row.id, "resolved", at, actor, data)
     labels = (*facts.of(book, row, "service", "priority"), ("resolution", row.resolution))
     desk.count("incidents_resolved_total", labels)
     step = stages.on_resolve(book, row)
     if step is not None:
-        row = _enter(desk, book, row, step, at, actor, to, {})
+        row = enter(desk, book, row, step, at, actor, to, {})
     return row
 
 
-def _reopen(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool) -> Incident:
+def reopen(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, reason: str, *, holds: bool) -> Incident:
+    """It was not over: go back to where it was, and to the stage in which people work on it."""
     step = stages.on_reopen(book, row)
     data = {"reason": reason, "holds": holds} | clocks.settled(book, row)
     if step is not None and step.name == row.stage:  # who had it has it still
@@ -489,21 +302,22 @@ def _reopen(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, re
             book, row.service, row.priority, step, row.stages[-1].owner, max(at, row.last_at), row.clock
         )
         data["begins"] = {"name": step.name, "owner": row.stages[-1].owner, "due_at": due_at} | stages.follows(step)
-    row = _record(desk, book, row.id, "reopened", at, actor, data)
+    row = record(desk, book, row.id, "reopened", at, actor, data)
     desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
     if step is not None and "begins" not in data:
-        row = _enter(desk, book, row, step, at, actor, None, {})
+        row = enter(desk, book, row, step, at, actor, None, {})
     return row
 
 
-def _close(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
+def close(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
+    """Nothing more will happen to it: its verdicts count."""
     stages.count_end(desk, row, at)
-    row = _record(desk, book, row.id, "closed", at, actor, clocks.verdict(book, row, at))
+    row = record(desk, book, row.id, "closed", at, actor, clocks.verdict(book, row, at))
     clocks.settle(desk, book, row, exempt="exempt" in row.flags or "planned" in row.flags)
     return row
 
 
-def _enter(
+def enter(
     desk: Desk, book: Book, row: Incident, step: stages.Step, at: Instant, actor: Actor, to: str | None,
     extra: dict[str, Any],
 ) -> Incident:  # fmt: skip
@@ -515,13 +329,13 @@ def _enter(
         data["due_at"] = stages.limit(book, row.service, row.priority, step, owner, max(at, row.last_at), row.clock)
     if step.collect is not None:
         data["collect"] = step.collect
-    row = _record(desk, book, row.id, "handed_over", at, actor, data | extra)
+    row = record(desk, book, row.id, "handed_over", at, actor, data | extra)
     if step.collect is not None:
         satisfaction.ask(desk, book, row)
     return row
 
 
-def _record(desk: Desk, book: Book, id: int, kind: str, at: Instant, actor: Actor, data: dict[str, Any]) -> Incident:
+def record(desk: Desk, book: Book, id: int, kind: str, at: Instant, actor: Actor, data: dict[str, Any]) -> Incident:
     """Write one event; an incident's instants never go back."""
     row = None if kind == "opened" else desk.incident(id)
     at = at if row is None else max(at, row.last_at)
@@ -531,27 +345,3 @@ def _record(desk: Desk, book: Book, id: int, kind: str, at: Instant, actor: Acto
     if row is not None and row.taking and not new.taking:
         keys.release(desk, book, new)
     return new
-
-
-def _only(row: Incident, states: frozenset[str], command: str) -> None:
-    if row.state not in states:
-        raise _refusal(row, command)
-
-
-def _not_over(row: Incident, command: str) -> None:
-    if row.state in ("closed", "cancelled"):
-        raise _refusal(row, command)
-
-
-def _reviewed(row: Incident) -> None:
-    if "review_due" in row.flags:
-        raise Refused("a major incident is closed after its review: write a note that is the review", allowed(row))
-
-
-def _refusal(row: Incident, command: str) -> Refused:
-    can = allowed(row)
-    return Refused(f"an incident that is {row.state} takes no {command}; it takes {', '.join(can)}", can)
-
-
-def _given(args: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: args[name] for name in names if args.get(name) is not None}

@@ -8,8 +8,8 @@ from responder.core.alert import Alert
 from responder.core.clocks import Terms
 from responder.core.desk import ProblemRow
 from responder.core.incident import Incident, Stage, name_of
+from responder.core.incident_commands import allowed
 from responder.core.instant import format_instant
-from responder.core.lifecycle import allowed
 from responder.core.problem import ALLOWED, Problem
 from responder.core.problem_commands import allowed as commands_of
 from responder.core.signal import SECOND, Instant, Span, fingerprint_text

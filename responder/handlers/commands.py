@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from responder.core import availability, lifecycle, problem_commands, reloading, satisfaction
+from responder.core import availability, incident_commands, lifecycle, problem_commands, reloading, satisfaction
 from responder.core.book import Book
 from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
@@ -30,7 +30,7 @@ class Outdated(Exception):
 
 
 class Command(Struct, frozen=True):
-    """One of :data:`responder.core.lifecycle.COMMANDS` on one incident."""
+    """One of :data:`responder.core.incident_commands.COMMANDS` on one incident."""
 
     name: str
     incident: int
@@ -164,7 +164,7 @@ def command(item: Command, desk: Desk, book: Book, now: Instant, careful: bool) 
     row = lifecycle.pass_time(desk, book, row, now)
     if item.version is not None and item.version != row.version:
         raise Outdated(f"INC-{row.id} has version {row.version}, not {item.version}")
-    return lifecycle.COMMANDS[item.name](desk, book, row, item.args, now, item.actor)
+    return incident_commands.command(desk, book, item.name, row, item.args, now, item.actor)
 
 
 def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:

@@ -66,7 +66,7 @@ def build_api(backend: Backend) -> FastAPI:
     app = FastAPI(
         title="responder",
         version=__version__,
-        description="Incidents, their timelines and clocks. Errors are RFC 9457 problems.",
+        description=f"Incidents, their timelines and clocks. Errors are RFC 9457 problems. {bodies.RULE}",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

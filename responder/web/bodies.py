@@ -194,6 +194,12 @@ class Major(Form):
     every: Interval
 
 
+RULE: Final = (
+    "A command that asks for what holds already (a second acknowledge, a pause while paused, an assignment to the owner) "
+    "is answered 200 and changes nothing. One that does not fit the state, or that takes back what was never done (resume, "
+    "reopen, unmerge), is refused with 409 and `allowed`: what fits now."
+)
+"""Of commands, for those who send them."""
 COMMANDS: Final[Mapping[str, tuple[type[Form], str]]] = {
     "acknowledge": (Nothing, "Take notice; ends the response clock."),
     "assign": (Assign, "Name another owner: a team or a person."),

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from responder.core.incident import Incident, apply
-from responder.core.lifecycle import COMMANDS, Invalid, Refused
+from responder.core.incident_commands import COMMANDS
+from responder.core.lifecycle import Invalid, Refused
 from responder.core.signal import HOUR, MINUTE, SECOND, Signal
 from responder.handlers.signals import LAPSE
 from tests.core.test_lifecycle import ARGS

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from responder.core.lifecycle import COMMANDS, Invalid, Refused
+from responder.core.incident_commands import COMMANDS
+from responder.core.lifecycle import Invalid, Refused
 from responder.core.signal import HOUR, MINUTE, SECOND
 from tests.story import EACH, Story
 
@@ -200,11 +201,7 @@ def reach(state: str) -> Story:
     return story
 
 
-REPEATS = {
-    ("open", "reopen"), ("acknowledged", "reopen"), ("in_progress", "reopen"), ("paused", "reopen"), ("paused", "pause"),
-    ("resolved", "resolve"), ("closed", "close"), ("cancelled", "cancel"), ("closed", "unmerge"), ("cancelled", "unmerge"),
-    ("open", "unmerge"), ("acknowledged", "unmerge"), ("in_progress", "unmerge"), ("paused", "unmerge"), ("resolved", "unmerge"),
-}  # fmt: skip
+REPEATS = {("paused", "pause"), ("resolved", "resolve"), ("closed", "close"), ("cancelled", "cancel")}
 
 
 @pytest.mark.parametrize("state", ["open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"])
@@ -222,6 +219,34 @@ def test_a_command_that_does_not_fit_is_refused_with_what_is_allowed(state: str)
                 story.command(name, **ARGS.get(name, {}))
             assert caught.value.allowed == story.allowed()
             assert (story.incident(), len(story.events)) == (before, count)
+
+
+AGAIN: list[tuple[str, dict[str, Any]]] = [
+    ("acknowledge", {}), ("assign", {"to": "bob"}), ("accept", {}), ("priority", {"priority": "P1", "reason": "r"}),
+    ("exempt", {"reason": "r"}), ("snooze", {"until": 1 << 62}), ("merge", {"into": 2}), ("pause", {"reason": "customer"}),
+    ("major", {"lead": "ann", "every": HOUR}), ("resolve", {}), ("close", {}), ("cancel", {"reason": "exercise"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, args", AGAIN)
+def test_a_command_that_asks_for_what_holds_already_changes_nothing(name: str, args: dict[str, Any]) -> None:
+    story = reach("resolved" if name == "close" else "open")
+    first, count = story.command(name, **args), len(story.events)
+    story.until(SECOND)
+    assert (story.command(name, **args), len(story.events)) == (first, count)
+
+
+@pytest.mark.parametrize(
+    "undo, args, done", [("resume", {}, "pause"), ("reopen", {"reason": "r"}, "resolve"), ("unmerge", {}, "merge")]
+)
+def test_nothing_is_taken_back_that_was_not_done(undo: str, args: dict[str, Any], done: str) -> None:
+    story = reach("open")
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            story.command(undo, **args)
+        assert caught.value.allowed == story.allowed()
+        story.command(done, **ARGS.get(done, {}))
+        story.command(undo, **args)
 
 
 @pytest.mark.parametrize(
