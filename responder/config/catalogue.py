@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -259,13 +259,18 @@ def compile_topology(draft: Draft, files: list[Path]) -> TopologySpec:
             path = Path(entry.place.document.folder, form.file)
             files.append(path)
             edges += _edges(path, entry.place.at("file"), draft.report)
-    _lint_nodes(draft, edges, places)
+    misspelt = _lint_nodes(draft, edges, places)
+    if not learned:  # what alerts teach may connect the rest
+        _lint_islands(draft, edges, places, misspelt)
     return TopologySpec(tuple(dict.fromkeys(edges)), tuple(dict.fromkeys(learned)), tuple(dict.fromkeys(scope)))
 
 
-def _lint_nodes(draft: Draft, edges: list[tuple[str, str]], places: Mapping[str, Place]) -> None:
-    """Warn of a service that is misspelt: an edge may name anything, but a name that stands once is like no other."""
-    services = draft.names("services")
+def _lint_nodes(draft: Draft, edges: list[tuple[str, str]], places: Mapping[str, Place]) -> list[str]:
+    """Warn of services that are misspelt, and return them.
+
+    An edge may name anything, but a name that stands once is like no other.
+    """
+    services, misspelt = draft.names("services"), []
     counts = Counter(name for edge in edges for name in edge)
     for name, place in places.items():
         if name in services or counts[name] > 1:
@@ -274,6 +279,39 @@ def _lint_nodes(draft: Draft, edges: list[tuple[str, str]], places: Mapping[str,
         if meant and not re.fullmatch(rf"{re.escape(meant[0])}[-_.:@/0-9].*", name) and _stem(meant[0]) != _stem(name):
             hint = f'did you mean "{meant[0]}"? A host or an instance of this name would be fine'
             draft.report.warn(place.mark(), f'there is no service "{name}"', hint)
+            misspelt.append(name)
+    return misspelt
+
+
+def _lint_islands(
+    draft: Draft, edges: list[tuple[str, str]], places: Mapping[str, Place], misspelt: Iterable[str]
+) -> None:
+    """Warn of edges from which no way leads to a service: hosts may be so, and services that nobody knows."""
+    near: dict[str, list[str]] = {}
+    for one, other in edges:
+        near.setdefault(one, []).append(other)
+        near.setdefault(other, []).append(one)
+    told = _reached(near, [*draft.names("services"), *misspelt])
+    for one, other in edges:
+        if one in told:
+            continue
+        told |= _reached(near, [one])
+        if one in places:
+            problem = f'neither "{one}" nor "{other}" is a service, and no edge leads from them to one'
+            hint = "fine among hosts and instances; a service has to stand under services:"
+            draft.report.warn(places[one].mark(), problem, hint)
+
+
+def _reached(near: Mapping[str, list[str]], start: Iterable[str]) -> set[str]:
+    """Return what is connected with the names, in either direction, and these."""
+    found: set[str] = set()
+    left = list(start)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += near.get(name, ())
+    return found
 
 
 def _stem(name: str) -> str:

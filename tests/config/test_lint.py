@@ -140,3 +140,22 @@ topology:
         'responder.yml:7:14: there is no service "oder"\n'
         '  hint: did you mean "order"? A host or an instance of this name would be fine'
     ]
+
+
+def test_edges_from_which_no_way_leads_to_a_service_are_told_once():
+    text = """teams: {t: {lead: l}}
+slas: {s: {calendar: c, targets: {P1: {response: 1m, resolution: 1h}}}}
+calendars: {c: {timezone: UTC, hours: 24x7}}
+services: {order: {team: t, sla: s}}
+topology:
+  edges:
+    - {from: web, to: nowhere}
+    - {from: nowhere, to: rack}
+    - {from: order, to: host-1}
+    - {from: host-1, to: switch}
+"""
+    assert warnings(text) == [
+        'responder.yml:7:14: neither "web" nor "nowhere" is a service, and no edge leads from them to one\n'
+        "  hint: fine among hosts and instances; a service has to stand under services:"
+    ]
+    assert warnings(text + "  from_labels: [{from: service, to: instance}]\n") == []
