@@ -269,16 +269,21 @@ def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
             else:
                 link = layer.linked(spec.id, incident)
                 held = seen[incident] = None if link is None else layer.held(link.problem) or _CLOSED
-            if held is None:
-                if at - since < within:
-                    loose[incident] = None
-            elif _current(held, within, at):
+            if held is not None and _current(held, within, at):
                 if held.id not in problems or steps < problems[held.id][1]:
                     problems[held.id] = held, steps, incident
                 near = near or steps <= 1
                 break  # older ones under this anchor are in it too, or out of the window
-            elif at - since < within:
+            if at - since >= within:
+                continue
+            if held is None:
+                loose[incident] = None
+            else:
                 stirring.add(held.id)
+        else:  # nothing here is in a problem that goes on: what is older than the window says no more
+            fresh = tuple([one for one in sighted.recent if at - one[1] < within])
+            if len(fresh) < len(sighted.recent):
+                layer.rows.sighted.setdefault(where.base, {})[anchor] = Sighted(fresh, sighted.until)
     return _Found(problems, list(loose), stirring)
 
 

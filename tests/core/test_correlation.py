@@ -96,6 +96,16 @@ def test_connected_services_outside_of_the_window_are_not_joined():
     assert house.fires("Slow", "api", 300) == []
 
 
+def test_where_a_problem_began_more_joins_it_as_long_as_it_goes_on_elsewhere():
+    chain = Topology({f"s{n}": [f"s{n + 1}"] for n in range(12)})
+    house = House(topology=chain)
+    for n in range(5):
+        house.fires("A", f"s{2 * n}", 60 * n)
+    assert len(house.groups()) == 1
+    [join] = house.fires("B", "s0", 450)
+    assert isinstance(join, Join)
+
+
 def test_the_root_may_arrive_last_and_takes_over():
     house = House()
     for n, service in enumerate(("web", "search", "api")):
