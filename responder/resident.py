@@ -251,9 +251,19 @@ class Resident:
         An entry only says that somebody has to look: the row itself knows its true instant.
         """
         found: dict[Subject, None] = {}
+        self.drop_outdated()
         while self._waiting and self._waiting[0][0] <= now and len(found) < limit:
             found[heapq.heappop(self._waiting)[1]] = None
+            self.drop_outdated()
         return list(found)
+
+    def drop_outdated(self) -> None:
+        """Drop the first entries of incidents that have changed since and wait for another instant; by the writer."""
+        while self._waiting:
+            due, subject = self._waiting[0]
+            if subject[0] != "incident" or self._rests.get(int(subject[1]), 0) <= due:
+                break
+            heapq.heappop(self._waiting)
 
     def look_again(self, subject: Subject, at: Instant) -> None:
         """Have somebody look at the subject at *at*."""
