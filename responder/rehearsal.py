@@ -26,7 +26,7 @@ from responder.store.reader import Reader
 from responder.store.transaction import Writer
 
 PAGE = 500
-UNWRITTEN = 500
+UNWRITTEN = 2000
 """Events that are decided before they are written together."""
 
 
@@ -81,13 +81,14 @@ class Rehearsal:
 
     def __init__(
         self, book: Book, start: Instant, on_event: Callable[[Event], None] | None = None, file: Path | None = None,
-        deliver: Callable[[Message], Transient | Permanent | None] | None = None,
+        deliver: Callable[[Message], Transient | Permanent | None] | None = None, counting: bool = True,
     ) -> None:  # fmt: skip
         """Begin at *start* with an empty store in memory or, for long histories, in a file of no durability.
 
         *deliver* makes an attempt and returns what went wrong; without it no messages are written.
+        Without *counting* there are no facts, which nothing but ``/metrics`` shows.
         """
-        self.book, self.now, self._deliver = book, start, deliver
+        self.book, self.now, self._deliver, self._counting = book, start, deliver, counting
         self._on_event = on_event
         engine = scratch(file)
         self._reader = Reader(engine)
@@ -125,6 +126,8 @@ class Rehearsal:
     def _take(self, item: Any) -> Any:
         desk = Desk(self.resident)
         result = handle(item, desk, self.book, self.now, self.resident, self._away)
+        if not self._counting:
+            desk.facts.clear()
         if self._deliver is None:
             desk.outbox.changed.clear()
         desk.dues = {row.id: self._due_of(row) for row in desk.stored_incidents()}
@@ -163,8 +166,10 @@ class Rehearsal:
             yield from (self.resident.incidents.get(row.id, row) for row in page)
 
     def _next_due(self) -> Instant | None:
-        dues = (self.resident.next_due(), self.resident.lanes.next_due(self.book))
-        return min((due for due in dues if due is not None), default=None)
+        self.resident.drop_outdated()
+        due = self.resident.next_due()
+        leaves = self.resident.lanes.next_due(self.book) if self._deliver is not None else None
+        return due if leaves is None else leaves if due is None else min(due, leaves)
 
     def problems(self) -> Iterator[ProblemRow]:
         """Yield every problem that has incidents, oldest first, with its causes ranked."""

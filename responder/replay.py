@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -26,6 +26,8 @@ LONGEST: Final = HOUR
 """So long after the last line a replay without an end runs on, at most."""
 POINTS: Final = 10_000
 """Points of a series that Prometheus is asked for at once; it refuses more than 11,000."""
+PAGE: Final = 100
+"""Incidents of which the alerts are read at once."""
 Progress = Callable[[Instant], None]
 
 
@@ -43,11 +45,16 @@ class Line(Struct):
 _line = msgspec.json.Decoder(Line).decode
 
 
-def replay_alerts(settings: Settings, path: Path, to: Instant | None, progress: Progress) -> Iterator[bytes]:
+def replay_alerts(
+    settings: Settings, path: Path, to: Instant | None, progress: Progress, complain: Callable[[str], None]
+) -> Iterator[bytes]:
     """Replay a file of lines ``{"at", "alerts"}``; yields the JSON of SPEC 8 in pieces.
 
+    Args:
+        complain: Told ``file:line: why`` of each alert that is refused; its neighbours are kept, as the daemon does.
+
     Raises:
-        ReplayError: A line is no such line; names it.
+        ReplayError: A line is no such line, names it; or *to* is before the first.
     """
     decoder, signals = Decoder(), 0
     lines = _lines(path)
@@ -55,16 +62,21 @@ def replay_alerts(settings: Settings, path: Path, to: Instant | None, progress: 
     if first is None:
         raise ReplayError(f"{path}: there is no line in it")
     with TemporaryDirectory() as folder:
-        start = last = first[0]
+        _, start, _ = first
+        if to is not None and to < start:
+            raise ReplayError(f"{path}: the first line is of {format_instant(start)}, which is after --to")
+        last = start
         rehearsal = Rehearsal(book_of(settings), start, file=Path(folder) / "replay.db")
-        for number, (at, body) in enumerate(chain([first], lines), 1):
+        for place, at, body in chain([first], lines):
             if to is not None and at > to:
                 break
             if at < last:
-                raise ReplayError(f"{path}:{number}: {format_instant(at)} is before the line above it")
+                raise ReplayError(f"{place}: {format_instant(at)} is before the line above it")
             decoded = decoder.decode(body, at)
-            if decoded.refusal is not None:
-                raise ReplayError(f"{path}:{number}: {_text(decoded.refusal.body)}")
+            if decoded.refusal is not None and not decoded.rejected:
+                raise ReplayError(f"{place}: {_message(decoded.refusal.body)}")
+            for why in decoded.rejected:
+                complain(f"{place}: {why}; left out")
             rehearsal.at(at, Pushed("am-api", decoded.signals))
             signals += len(decoded.signals)
             last = at
@@ -83,7 +95,7 @@ def replay_metrics(settings: Settings, url: str, start: Instant, end: Instant, p
     book = book_of(settings)
     signals = 0
     with TemporaryDirectory() as folder:
-        rehearsal = Rehearsal(book, start, file=Path(folder) / "replay.db")
+        rehearsal = Rehearsal(book, start, file=Path(folder) / "replay.db", counting=False)
         for at, query, samples in asyncio.run(_history(book, url, start, end)):
             last_at = at - query.every if at - query.every >= start else None
             rehearsal.at(at, MetricPolled(query.source, query, at, samples, last_at))
@@ -94,17 +106,20 @@ def replay_metrics(settings: Settings, url: str, start: Instant, end: Instant, p
 
 
 def result(rehearsal: Rehearsal, start: Instant, end: Instant, signals: int) -> Iterator[bytes]:
-    """Yield what a replay prints; incidents one by one, because each carries all its alerts."""
+    """Yield what a replay prints; incidents a few at a time, because each carries all its alerts."""
     book, reader, encode = rehearsal.book, rehearsal.reader, msgspec.json.encode
     yield b'{"from":%b,"to":%b,"incidents":[' % (encode(format_instant(start)), encode(format_instant(end)))
     alerts = incidents = 0
-    for row in rehearsal.incidents():
-        occurrences = reader.alerts_of(row.id, None)
-        known = reader.problem(row.known_error) if row.known_error is not None else None
-        terms = book.terms(row.service)
-        shown = views.incident(row, occurrences, len(occurrences), terms, end, known.problem if known else None)
-        yield (b"," if incidents else b"") + encode(shown)
-        alerts, incidents = alerts + len(occurrences), incidents + 1
+    rows = rehearsal.incidents()
+    while page := list(islice(rows, PAGE)):
+        joined = reader.alerts_between(page[0].id, page[-1].id)
+        for row in page:
+            occurrences = joined.pop(row.id, [])
+            known = reader.problem(row.known_error) if row.known_error is not None else None
+            terms = book.terms(row.service)
+            shown = views.incident(row, occurrences, len(occurrences), terms, end, known.problem if known else None)
+            yield (b"," if incidents else b"") + encode(shown)
+            alerts, incidents = alerts + len(occurrences), incidents + 1
     yield b'],"problems":['
     problems = 0
     for found in rehearsal.problems():
@@ -114,18 +129,23 @@ def result(rehearsal: Rehearsal, start: Instant, end: Instant, signals: int) -> 
     yield b'],"counts":%b}\n' % encode(counts)
 
 
-def _lines(path: Path) -> Iterator[tuple[Instant, bytes]]:
+def _lines(path: Path) -> Iterator[tuple[str, Instant, bytes]]:
+    """Yield the place, the instant and the alerts of each line."""
     try:
         with path.open("rb") as file:
             for number, text in enumerate(file, 1):
                 if not text.strip():
                     continue
+                place = f"{path}:{number}"
                 try:
                     line = _line(text)
                     at = parse_instant(line.at) if isinstance(line.at, str) else _epoch(line.at)
                 except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-                    raise ReplayError(f"{path}:{number}: {error}") from None
-                yield at, bytes(line.alerts)
+                    raise ReplayError(f"{place}: {error}") from None
+                body = bytes(line.alerts)
+                if not body.startswith((b"[", b"null")):
+                    raise ReplayError(f"{place}: alerts is a list, found {body[:40].decode(errors='replace')}")
+                yield place, at, body
     except OSError as error:
         raise ReplayError(f"{path}: {error.strerror}") from None
 
@@ -171,5 +191,7 @@ async def _history(
     return found
 
 
-def _text(body: object) -> str:
-    return body.decode("utf-8", "replace") if isinstance(body, bytes) else ""
+def _message(body: object) -> str:
+    """Return the words of a refusal of the API."""
+    answer = msgspec.json.decode(body) if isinstance(body, bytes) else body
+    return str(answer["message"] if isinstance(answer, dict) else answer)

@@ -6,7 +6,7 @@ desk (one item of a batch over the batch), or on the resident rows.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -204,6 +204,10 @@ class Desk:
         self.problems: Layer[int, ProblemRow] = Layer(base.problems)
         self.meters: Layer[str, Meter] = Layer(base.meters)
         self.maintenance: Layer[str, Posted] = Layer(base.maintenance)
+        self._layers: tuple[Layer[Any, Any], ...] = (
+            self.alerts, self.states, self.incidents, self.silences, self.sources, self.changes, self.outbox,
+            self.problems, self.meters, self.maintenance,
+        )  # fmt: skip
         self.asked: dict[str, Asked] = {}
         """Customers that were asked, or that answered, by the digest of their token."""
         self._board: Board | None = None
@@ -372,10 +376,9 @@ class Desk:
             written = item.incidents.changed.keys() - item.counted
             self.counted -= written
             self.counted |= {id for id in item.counted if id not in self.incidents.changed}
-        for name in LAYERS:
-            changed = getattr(item, name).changed
-            if changed:
-                getattr(self, name).changed.update(changed)
+        for mine, theirs in zip(self._layers, item._layers, strict=True):
+            if theirs.changed:
+                mine.changed.update(theirs.changed)
         if item._board is not None:
             self.board.apply(item._board.rows)
         self.edges += item.edges
@@ -390,11 +393,6 @@ class Desk:
         self._opened |= item._opened
         self.asked |= item.asked
         self.dues |= item.dues
-
-
-LAYERS: Final = (
-    "alerts", "states", "incidents", "silences", "sources", "changes", "outbox", "problems", "meters", "maintenance",
-)  # fmt: skip
 
 
 def _all(below: Iterable[tuple[K, V]], layer: Layer[K, V]) -> list[V]:

@@ -4,6 +4,7 @@ Names are those of ``/metrics`` without the prefix. A histogram is its bucket ro
 its ``_sum`` and its ``_count``, so that a sum over replicas or a restart changes nothing.
 """
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 Labels = tuple[tuple[str, str], ...]
 BUCKETS: Final = (60, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 259200)
 """Seconds; 600 is there because the promise "within ten minutes" is the commonest one."""
+_LE: Final = [*((bound, ("le", str(float(bound)))) for bound in BUCKETS), (inf, ("le", "+Inf"))]
 
 
 def of(book: "Book", row: "Incident", *names: str) -> Labels:
@@ -27,9 +29,9 @@ def of(book: "Book", row: "Incident", *names: str) -> Labels:
 
 def observe(desk: "Desk", name: str, labels: Labels, seconds: float) -> None:
     """Add one observation to a histogram."""
-    for bound in BUCKETS:
+    bucket = name + "_bucket"
+    for bound, le in _LE:
         if seconds <= bound:
-            desk.count(name + "_bucket", (*labels, ("le", str(float(bound)))))
-    desk.count(name + "_bucket", (*labels, ("le", "+Inf")))
+            desk.count(bucket, (*labels, le))
     desk.count(name + "_sum", labels, seconds)
     desk.count(name + "_count", labels)

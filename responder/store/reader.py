@@ -282,6 +282,19 @@ class Reader:
         with self._engine.connect() as connection:
             return [rows.alert_of(tuple(row)) for row in connection.execute(query.order_by(table.c.id.desc()))]
 
+    def alerts_between(self, first: int, last: int) -> dict[int, list[Alert]]:
+        """Return all occurrences of the incidents with these numbers and those between, newest first."""
+        table, links = schema.alert, schema.incident_alert
+        query = select(links.c.incident_id, table).join(table, table.c.id == links.c.alert_id)
+        found: dict[int, list[Alert]] = {}
+        with self._engine.connect() as connection:
+            joined = connection.execute(
+                query.where(links.c.incident_id.between(first, last)).order_by(links.c.alert_id.desc())
+            )
+            for incident, *row in joined:
+                found.setdefault(incident, []).append(rows.alert_of(tuple(row)))
+        return found
+
     def alerts_count(self, incident: int) -> int:
         links = schema.incident_alert
         with self._engine.connect() as connection:

@@ -94,6 +94,18 @@ def rebuilt(house: House) -> Resident:
     return again
 
 
+def test_the_alerts_of_several_incidents_are_read_together_the_newest_first(house: House) -> None:
+    house.take(pushed("a", "b", "c"))
+    house.now += MINUTE
+    house.take(pushed("b", firing=False))
+    house.now += MINUTE
+    house.take(pushed("b"))
+    reader = house.resident._reader
+    ids = sorted(house.resident.incidents)
+    assert {id: reader.alerts_of(id, None) for id in ids} == reader.alerts_between(ids[0], ids[-1])
+    assert reader.alerts_between(ids[-1] + 1, ids[-1] + 9) == {}
+
+
 def test_a_failed_commit_writes_nothing_and_the_next_one_works(house: House) -> None:
     house.take(pushed("a"))
     before = everything(house)
