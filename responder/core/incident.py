@@ -33,6 +33,8 @@ class Stage(Struct, frozen=True):
     overdue_at: Instant | None = None
     follows: Literal["", "response", "resolution"] = ""
     """The promised clock whose due instant is its limit, instead of ``due_at``."""
+    begun_at: Instant | None = None
+    """When the stage itself began, if another owner had it first: its limit runs on."""
 
 
 class Incident(Struct, frozen=True):
@@ -130,7 +132,7 @@ def apply(row: Incident | None, event: Event) -> Incident:
             elif row.state == "paused" and row.before == "open":
                 changed["before"] = "acknowledged"
         case "assigned":
-            changed["owner"] = data["to"]
+            changed |= {"owner": data["to"], "stages": _assign(row.stages, data["to"])}
         case "accepted":
             if row.state in ("open", "acknowledged") and data.get("working", True):
                 changed["state"] = "in_progress"
@@ -294,6 +296,13 @@ def _accept(stages: tuple[Stage, ...], by: str, at: Instant) -> tuple[Stage, ...
     if not stages or stages[-1].accepted_at is not None:
         return stages
     return (*stages[:-1], msgspec.structs.replace(stages[-1], accepted_at=at, accepted_by=by))
+
+
+def _assign(stages: tuple[Stage, ...], to: str) -> tuple[Stage, ...]:
+    """Give the running stage to another owner, who has not accepted it."""
+    if not stages or stages[-1].ended_at is not None:
+        return stages
+    return (*stages[:-1], msgspec.structs.replace(stages[-1], owner=to, accepted_at=None, accepted_by=None))
 
 
 def _overdue(stages: tuple[Stage, ...], at: Instant) -> tuple[Stage, ...]:

@@ -87,27 +87,44 @@ def _accept(desk: Desk, book: Book, row: Incident, args: Args, at: Instant, acto
 def _hand_over(desk: Desk, book: Book, row: Incident, args: Args, at: Instant, actor: Actor) -> Incident:
     """End the stage: the next one begins with its owner; the end of the last one closes the incident.
 
-    Who hands over has taken notice. Before the first stage that runs resolved the incident
-    resolves; the stages ``verify`` and ``inform`` leave their own events.
+    Who hands over has taken notice. Stages before ``verify`` run until resolved (SPEC 3.4), so to end
+    the last of them is to say that it is repaired: the incident resolves. Without a stage after it,
+    the same one goes on with another owner. The stages ``verify`` and ``inform`` leave their own events.
     """
     to, note = args.get("to"), _given(args, "note")
     step, here = stages.after(book, row), stages.current(book, row)
     ends = here is not None and here.runs_resolved and row.state == "resolved"
     if not ends and (step is None or row.state == "resolved"):
-        if not to:
-            raise Invalid("there is no stage after this one: say to whom it goes", "to")
-        return record(desk, book, row.id, "assigned", at, actor, {"to": to, "from": row.owner} | note)
+        return _pass_on(desk, book, row, to, note, at, actor)
     if ends and step is None and "review_due" in row.flags:
         raise _refusal(row, "close")
-    if row.acknowledged_at is None and row.state in UNRESOLVED:
-        row = record(desk, book, row.id, "acknowledged", at, actor, {})
+    row = _noticed(desk, book, row, at, actor)
     if here is not None and here.name in LEFT and ends:
         row = record(desk, book, row.id, LEFT[here.name], at, actor, {"by": row.owner} | note)
     if step is None:
         return lifecycle.close(desk, book, row, at, actor)
     if step.runs_resolved and row.state in UNRESOLVED:
-        return lifecycle.resolve(desk, book, row, at, actor, {"resolution": "manual"} | note, to)
+        return lifecycle.resolve(desk, book, row, at, actor, {"resolution": "manual", "stage": row.stage} | note, to)
     return enter(desk, book, row, step, at, actor, to, note)
+
+
+def _pass_on(
+    desk: Desk, book: Book, row: Incident, to: str | None, note: dict[str, Any], at: Instant, actor: Actor
+) -> Incident:
+    """Give the stage that runs to its next owner: a record of its own, under the limit of the stage."""
+    if not to:
+        raise Invalid("there is no stage after this one: say to whom it goes", "to")
+    stage = stages.running(row)
+    if stage is None:
+        return record(desk, book, row.id, "assigned", at, actor, {"to": to, "from": row.owner} | note)
+    row = _noticed(desk, book, row, at, actor)
+    return record(desk, book, row.id, "handed_over", at, actor, stages.passed_on(stage, to) | note)
+
+
+def _noticed(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:
+    if row.acknowledged_at is not None or row.state not in UNRESOLVED:
+        return row
+    return record(desk, book, row.id, "acknowledged", at, actor, {})
 
 
 def _pause(desk: Desk, book: Book, row: Incident, args: Args, at: Instant, actor: Actor) -> Incident:

@@ -275,6 +275,8 @@ def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool
             return not told or over(row) or row.acknowledged_at is not None
         case "resolved":
             return not over(row) or not (told or perhaps)
+        case "stage" if row.stages and part.about.get("owner", row.stages[-1].owner) != row.stages[-1].owner:
+            return True  # it went on to somebody else
         case "stage" | "overdue":
             return (
                 row.stage != part.about.get("stage")

@@ -75,6 +75,17 @@ def running(row: "Incident") -> "Stage | None":
     return row.stages[-1] if row.stages and row.stages[-1].ended_at is None else None
 
 
+def began(stage: "Stage") -> Instant:
+    """Return when a stage began, whoever had it first."""
+    return stage.started_at if stage.begun_at is None else stage.begun_at
+
+
+def passed_on(stage: "Stage", to: str) -> dict[str, Any]:
+    """Return what an event says of a stage that goes on with another owner: its limit runs on."""
+    limits = {"follows": stage.follows} if stage.follows else {}
+    return {"stage": stage.name, "owner": to, "due_at": stage.due_at, "begun_at": began(stage)} | limits
+
+
 def after(book: "Book", row: "Incident") -> Step | None:
     """Return the step after the one that runs."""
     flow = book.flow(row.service)
@@ -145,10 +156,10 @@ def due_at(terms: "Terms", row: "Incident") -> Instant | None:
     if stage is None or not stage.follows:
         return stage.due_at if stage is not None else None
     responded_at = row.clock.responded_at
-    if stage.follows == "response" and responded_at is not None and responded_at <= stage.started_at != row.opened_at:
+    if stage.follows == "response" and responded_at is not None and responded_at <= began(stage) != row.opened_at:
         return None  # the response is not asked again
     due = sla.due_at(row.clock, stage.follows, terms.sla, terms.calendar)
-    return max(due, stage.started_at) if due is not None else None
+    return max(due, began(stage)) if due is not None else None
 
 
 def due(book: "Book", row: "Incident") -> list[tuple[Instant, Callable[..., "Incident"]]]:
@@ -156,8 +167,9 @@ def due(book: "Book", row: "Incident") -> list[tuple[Instant, Callable[..., "Inc
     stage = running(row)
     if stage is None or stage.overdue_at is not None:
         return []
-    if stage.follows and any(before.overdue_at is not None and before.name == stage.name for before in row.stages):
-        return []  # the same clock, missed before it was reopened
+    missed = [before for before in row.stages if before.overdue_at is not None and before.name == stage.name]
+    if any(stage.follows or began(before) == stage.begun_at for before in missed):
+        return []  # the same clock, missed before it was reopened; the same stage, missed by a former owner
     at = due_at(book.terms(row.service), row)
     return [(at + 1, _overdue)] if at is not None else []
 
@@ -172,7 +184,7 @@ def _overdue(desk: "Desk", book: "Book", row: "Incident", at: Instant, now: Inst
 
 
 def count_end(desk: "Desk", row: "Incident", at: Instant) -> None:
-    """Note how long the running stage took, in real time."""
+    """Note how long the running stage took, in real time, through all hands."""
     stage = running(row)
     if stage is not None:
-        facts.observe(desk, "incident_stage_seconds", (("stage", stage.name),), (at - stage.started_at) / SECOND)
+        facts.observe(desk, "incident_stage_seconds", (("stage", stage.name),), (at - began(stage)) / SECOND)

@@ -203,7 +203,10 @@ RULE: Final = (
 COMMANDS: Final[Mapping[str, tuple[type[Form], str]]] = {
     "acknowledge": (Nothing, "Take notice; ends the response clock."),
     "assign": (Assign, "Name another owner: a team or a person."),
-    "handover": (Handover, "End the stage and name the owner of the next."),
+    "handover": (
+        Handover,
+        "End the stage and name the owner of the next. To end the last one before `verify` resolves the incident; the last of all goes on with that owner.",
+    ),
     "accept": (Nothing, "Accept the stage as its owner, and work on it."),
     "pause": (Pause, "Stop the resolution clock while somebody else has to act."),
     "resume": (Nothing, "Let the resolution clock run on."),

@@ -145,6 +145,69 @@ def test_after_the_last_working_stage_only_an_owner_can_be_named() -> None:
         shop.do("handover", to="ann")
 
 
+def test_a_stage_that_goes_on_with_another_owner_has_a_record_of_its_own_under_the_same_limit() -> None:
+    shop = Shop()
+    shop.open("shop")
+    shop.do("acknowledge")
+    shop.do("accept", by="fred")
+    shop.until(20 * MINUTE)
+    shop.do("handover", by="fred", to="carol", note="my shift ends")
+    [_, former, now] = shop.see().stages
+    assert (former.owner, former.accepted_by, since_start(former.ended_at)) == ("ops", "fred", 20 * MINUTE)
+    assert (now.name, now.owner, now.accepted_at, since_start(now.due_at)) == ("restore", "carol", None, HOUR)
+    assert shop.kinds()[-1] == "handed_over"
+    shop.do("accept", by="carol")
+    shop.until(2 * HOUR)
+    shop.do("handover", by="carol", to="dan")  # late already, and told so once
+    shop.restart()
+    shop.until(3 * HOUR)
+    shop.do("resolve")
+    [overdue] = shop.of_kind("stage_overdue")
+    assert (since_start(overdue.at), overdue.data["owner"]) == (HOUR, "carol")
+    assert shop.fact("incident_stages_overdue_total", stage="restore") == 1
+    assert shop.fact("incident_stage_seconds_count", stage="restore") == 1
+    assert shop.fact("incident_stage_seconds_sum", stage="restore") == 3 * 3600
+
+
+def test_a_limit_of_its_own_runs_on_too_when_a_stage_changes_hands() -> None:
+    shop = Shop(
+        house=HOUSE.replace("    - {stage: verify,   owner: testers, within: 4h}\n", "")
+        .replace("    - {stage: inform,   owner: desk, within: 8h, collect: satisfaction}\n", "")
+        .replace("sla.resolution}", "2h}")
+    )
+    shop.open("hotline")
+    shop.do("handover")
+    shop.do("handover", to="testers")
+    due = shop.see().stages[-1].due_at
+    assert since_start(due) is not None
+    shop.until((since_start(due) or 0) + MINUTE)
+    shop.do("handover", to="ops")
+    shop.until(9 * DAY)
+    assert [event.data["owner"] for event in shop.of_kind("stage_overdue")] == ["testers"]
+
+
+def test_who_is_assigned_owns_the_stage_and_has_not_accepted_it() -> None:
+    shop = Shop()
+    shop.open("shop")
+    shop.do("acknowledge")
+    shop.do("accept", by="fred")
+    shop.do("assign", to="carol")
+    stage = shop.see().stages[-1]
+    assert (stage.owner, stage.accepted_by, stage.accepted_at) == ("carol", None, None)
+    shop.do("accept", by="carol")
+    assert shop.see().stages[-1].accepted_by == "carol"
+
+
+def test_to_end_the_last_stage_before_verify_is_to_say_that_it_is_repaired() -> None:
+    shop = Shop()
+    shop.open("hotline")
+    shop.do("handover")
+    shop.do("handover", to="tom")
+    [resolved] = shop.of_kind("resolved")
+    assert (resolved.data["resolution"], resolved.data["stage"]) == ("manual", "fix")
+    assert (shop.see().stage, shop.see().owner) == ("verify", "tom")
+
+
 def test_there_is_one_owner_at_every_instant_of_the_loop() -> None:
     shop = Shop()
     shop.fire(service="hotline")

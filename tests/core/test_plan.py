@@ -67,6 +67,7 @@ VERIFY = ("handed_over", {"stage": "verify", "owner": "ops"})
         ("resolved", {}, incident(CANCELLED, told=("chat",)), True),
         ("stage", {"stage": "restore"}, incident(ACKNOWLEDGED, RESTORE), True),
         ("stage", {"stage": "respond"}, incident(ACKNOWLEDGED, RESTORE), False),
+        ("stage", {"stage": "restore", "owner": "who had it before"}, incident(ACKNOWLEDGED, RESTORE), False),
         ("stage", {"stage": "restore"}, incident(ACKNOWLEDGED, RESTORE, RESOLVED), False),
         ("stage", {"stage": "verify"}, incident(RESOLVED, VERIFY, service="loop"), True),
         ("overdue", {"stage": "respond"}, incident(), True),

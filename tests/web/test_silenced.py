@@ -1,6 +1,7 @@
 """`suppressed`: the flag of an incident whose firing alerts are all silenced, true while the silence lasts."""
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,8 @@ def test_the_filter_goes_with_the_others_and_from_page_to_page(api: Client, monk
     api.post("/api/v1/incidents/4/acknowledge")
     assert suppressed(api, "&state=open") == [f"INC-{n}" for n in (7, 6, 5, 3, 2, 1)]
     assert suppressed(api, "&q=on+c") == ["INC-3"]
-    found, page = [], {"next": ""}
+    found: list[str] = []
+    page: dict[str, Any] = {"next": ""}
     for _ in range(3):
         page = api.get(f"/api/v1/incidents?flag=suppressed&limit=3&cursor={page['next']}").json()
         found += [item["id"] for item in page["items"]]
