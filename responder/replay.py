@@ -56,7 +56,7 @@ def replay_alerts(
     Raises:
         ReplayError: A line is no such line, names it; or *to* is before the first.
     """
-    decoder, signals = Decoder(), 0
+    decoder, signals, refused = Decoder(), 0, 0
     lines = _lines(path)
     first = next(lines, None)
     if first is None:
@@ -77,10 +77,13 @@ def replay_alerts(
                 raise ReplayError(f"{place}: {_message(decoded.refusal.body)}")
             for why in decoded.rejected:
                 complain(f"{place}: {why}; left out")
+            refused += len(decoded.rejected)
             rehearsal.at(at, Pushed("am-api", decoded.signals))
             signals += len(decoded.signals)
             last = at
             progress(at)
+        if refused:
+            complain(f"{path}: {refused} of {signals + refused} alerts were left out")
         end = to if to is not None else _run_out(rehearsal, last)
         rehearsal.advance(end)
         yield from result(rehearsal, start, end, signals)

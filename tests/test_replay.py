@@ -265,8 +265,8 @@ def test_an_end_cuts_the_file(tmp_path: Path):
         ([{"at": at(1), "alerts": []}, {"at": "soon", "alerts": []}], ":2: "),
         ([{"alerts": []}], ":1: "),
         ([{"at": at(2), "alerts": []}, {"at": at(1), "alerts": []}], ":2: 2026-01-05T00:01:00Z is before the line above it"),
-        ([{"at": at(1), "alerts": [{"labels": {}}]}], ":1: "),
-        ([{"at": at(1), "alerts": {}}], ":1: "),
+        (["", {"at": at(1), "alerts": [{"annotations": {}}]}], ":2: 0.labels in body is required\n"),
+        ([{"at": at(1), "alerts": {"labels": {"a": "b"}}}], ':1: alerts is a list, found {"labels"'),
         ([{"at": 1e300, "alerts": []}], ":1: "),
     ],
 )  # fmt: skip
@@ -275,12 +275,28 @@ def test_a_line_that_is_none_is_told_with_its_number(tmp_path: Path, lines: list
     assert (result.exit_code, said in result.stderr) == (1, True), result.stderr
 
 
+def test_a_bad_alert_is_told_and_its_neighbours_are_kept(tmp_path: Path):
+    lines = [{"at": at(0), "alerts": [alert("a")]}, "", {"at": at(1), "alerts": [{"labels": {}}, alert("b")]}]
+    result = replay(tmp_path, lines)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["counts"] == {"signals": 2, "alerts": 2, "incidents": 2, "problems": 0}
+    file = tmp_path / "alerts.jsonl"
+    assert result.stderr.splitlines() == [
+        f"{file}:3: at least one label pair required (alert 0); left out",
+        f"{file}: 1 of 3 alerts were left out",
+    ]
+
+
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path):
-    for options in (
-        [],
-        ["--alerts", "x", "--prometheus", "y"],
-        ["--prometheus", "y"],
-        ["--alerts", "x", "--to", "soon"],
+    for options, said in (
+        ([], "give --prometheus or --alerts\n"),
+        (["--alerts", "x", "--prometheus", "y"], "give --prometheus or --alerts, not both"),
+        (["--prometheus", "y"], "--prometheus needs --from and --to"),
+        (["--alerts", "x", "--to", "soon"], "soon"),
+        (["--prometheus", "y", "--from", at(2), "--to", at(1)], "--to is before --from"),
     ):
-        assert run(tmp_path, EVENTS, *options).exit_code == 2
+        result = run(tmp_path, EVENTS, *options)
+        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+    result = replay(tmp_path, [{"at": at(1), "alerts": []}], "--to", at(0))
+    assert result.exit_code == 1 and "which is after --to" in result.stderr
     assert "nowhere.jsonl: No such file" in run(tmp_path, EVENTS, "--alerts", "nowhere.jsonl").stderr

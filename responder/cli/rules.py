@@ -189,21 +189,23 @@ def replay(config: Path, prometheus: str | None, alerts: Path | None, start: str
     from responder.core.instant import parse_instant
 
     if (prometheus is None) == (alerts is None):
-        raise click.UsageError("give --prometheus or --alerts")
+        raise click.UsageError("give --prometheus or --alerts" + (", not both" if prometheus is not None else ""))
     if prometheus is not None and (start is None or end is None):
         raise click.UsageError("--prometheus needs --from and --to")
+    try:
+        begin, until = (parse_instant(text) if text is not None else None for text in (start, end))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if begin is not None and until is not None and until < begin:
+        raise click.UsageError("--to is before --from")
     loaded = load([where for where in [file_or_default(config)] if where], strict=False)
     print_findings(loaded, warnings=False)
     if loaded.settings is None:
         sys.exit(1)
     try:
-        begin, until = (parse_instant(text) if text is not None else None for text in (start, end))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
         with _Bar() as bar:
             if alerts is not None:
-                found = history.replay_alerts(loaded.settings, alerts, until, bar)
+                found = history.replay_alerts(loaded.settings, alerts, until, bar, bar.say)
             else:
                 assert prometheus is not None and begin is not None and until is not None
                 found = history.replay_metrics(loaded.settings, prometheus, begin, until, bar)
@@ -229,9 +231,17 @@ class _Bar:
 
             click.echo(f"\r{format_instant(at)[:19]}  {self._count} steps", nl=False, err=True)
 
-    def __exit__(self, *_: object) -> None:
+    def say(self, words: str) -> None:
+        """Print a line of its own."""
+        self._clear()
+        click.echo(words, err=True)
+
+    def _clear(self) -> None:
         if self._on:
             click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
 
 
 @click.group(name="import")
