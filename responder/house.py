@@ -35,6 +35,7 @@ def book_of(settings: Settings, tally: Tally | None = None) -> Book:
         causes=settings.causes,
         on_failure=on_failure,
         polled=polled,
+        sources=settings.sources,
         channels=[_spec(name, channel) for name, channel in settings.channels.items()],
         external_url=settings.external_url,
         tally=tally,

@@ -109,6 +109,7 @@ class Book:
         causes: Weights | None = None,
         on_failure: Mapping[str, FailurePromise] | None = None,
         polled: Iterable[str] = (),
+        sources: Iterable[str] = (),
         channels: Iterable[ChannelSpec] = (),
         external_url: str = "http://localhost:9920",
         tally: Tally | None = None,
@@ -121,6 +122,8 @@ class Book:
         self.severity, self.matrix = spec.severity, spec.matrix
         self.on_failure = dict(on_failure or {})
         self.polled = frozenset(polled)
+        self.sources = frozenset(sources)
+        """Names of all that the configuration lets signals come from."""
         self.channels = {channel.name: channel for channel in channels}
         self.external_url = external_url
         self.specs = tuple(_spec(entry) for entry in problems)

@@ -18,7 +18,7 @@ from responder.core.conditions import FORGET_AFTER, step
 from responder.core.conditions.state import Closed, Due, Edge, Opened, Sampled, Seen, State, Told
 from responder.core.desk import Desk, KeyState
 from responder.core.event import Actor
-from responder.core.incident import Incident
+from responder.core.incident import RESPONDER, Incident
 from responder.core.match import Hit, canonical, key_for
 from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, Rule, TemplateError
 from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fingerprint
@@ -477,7 +477,7 @@ def _open(
         priority=priority,
         impact=impact,
         urgency=urgency,
-        source=cause.source or rule.id,
+        source=cause.source or RESPONDER,
         started_at=cause.started_at if cause.started_at is not None else edge.at,
         rule=rule.id,
         key=row.key,

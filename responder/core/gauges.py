@@ -5,7 +5,7 @@ incident on.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, get_args
 
 from responder.core import availability, problem
@@ -13,10 +13,9 @@ from responder.core.availability import Meter
 from responder.core.book import Book
 from responder.core.catalogue import PRIORITIES
 from responder.core.facts import Labels
-from responder.core.incident import UNRESOLVED, Incident
+from responder.core.incident import RESPONDER, UNRESOLVED, Incident
 from responder.core.incident_commands import CANCEL_REASONS
 from responder.core.problem import Origin, Problem
-from responder.core.rule import EventWhen, MetricWhen, members
 from responder.core.signal import SECOND, Instant
 from responder.core.sla import Which, reading
 
@@ -38,7 +37,7 @@ WORDS: Final[Mapping[str, str]] = {
 }
 WORKING: Final = ("open", "acknowledged", "in_progress", "paused")
 SCORES: Final = ("1", "2", "3", "4", "5")
-ALWAYS: Final = ("am-api", "am-webhook", "grafana", "manual")
+ALWAYS: Final = ("am-api", "am-webhook", "grafana", "manual", "pagerduty", RESPONDER)
 """Sources of incidents that need no configuration."""
 STATES: Final = ("operational", "degraded", "outage", "maintenance")
 WHICHES: Final[tuple[Which, Which]] = ("response", "resolution")
@@ -56,7 +55,7 @@ def facts(book: Book, counted: Facts, meters: Iterable[Meter], at: Instant) -> d
 def zeros(book: Book) -> dict[tuple[str, Labels], float]:
     """Return every facts series that the configuration promises, at zero."""
     found: dict[tuple[str, Labels], float] = {}
-    heard = sorted({*ALWAYS, *_sources(book)})
+    heard = sorted({*ALWAYS, *book.sources})
     for service in book.services:
         own: Labels = (("service", service),)
         for name in ("service_failures_total", "incidents_correlated_total", "incidents_change_related_total"):
@@ -93,16 +92,6 @@ def zeros(book: Book) -> dict[tuple[str, Labels], float]:
                 for outcome in ("met", "breached", "exempt"):
                     found["sla_outcomes_total", (*both, ("target", which), ("outcome", outcome))] = 0.0
     return found
-
-
-def _sources(book: Book) -> Iterator[str]:
-    """Yield the sources that rules of the configuration hear or ask."""
-    for rule in book.rules.values():
-        if isinstance(rule.when, MetricWhen):
-            yield rule.when.source
-        elif isinstance(rule.when, EventWhen) and rule.when.of.source is not None:
-            yield rule.when.of.source
-        yield from (member.event.source for member in members(rule) if member.event and member.event.source)
 
 
 def now(book: Book, incidents: Iterable[Incident], problems: Iterable[Problem], at: Instant) -> dict[str, Series]:

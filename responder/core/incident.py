@@ -17,6 +17,8 @@ from responder.core.sla import ClockInputs
 State: TypeAlias = Literal["open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"]
 KEPT_STAGES: Final = 50
 """Newest stages that an incident shows; the timeline knows all."""
+RESPONDER: Final = "responder"
+"""The source of what no signal opened: it did not come, or another rule's edge did."""
 UNRESOLVED: Final = frozenset({"open", "acknowledged", "in_progress", "paused"})
 
 
@@ -61,7 +63,7 @@ class Incident(Struct, frozen=True):
     description: str = ""
     runbook: str = ""
     source: str = ""
-    """Of the signal that opened it; ``manual`` for a person."""
+    """Of the signal that opened it; ``manual`` for a person, :data:`RESPONDER` when no signal did."""
     reopen_within: Span = 30 * MINUTE
     max_age: Span | None = None
     taking: bool = True
