@@ -15,6 +15,7 @@ from responder import metrics
 from responder.cli import main
 from responder.cli.loading import kinds
 from responder.config.schema import json_schema
+from responder.config.templates import NAMES
 from responder.core import gauges
 from responder.core.event import KINDS
 from responder.web.app import ROUTES
@@ -226,6 +227,15 @@ def _fields(form: Mapping[str, Any]) -> dict[str, bool]:
     return found
 
 
+def templates() -> Iterator[str]:
+    """Yield what a template may name."""
+    yield "Title, description, service, labels and runbook of an incident are Jinja templates of these words; what can't be filled is counted and the incident opens with a plain title.\n\n"
+    yield "| word | what |\n|---|---|\n"
+    for name, words in NAMES.items():
+        yield f"| `{name}` | {words} |\n"
+    yield "\n`{{ x | duration }}` takes seconds, `{{ x | bytes }}` bytes, `{{ x | percent }}` a ratio. `{{ labels }}` prints `a=b, c=d`, and so do `key`, `annotations` and `steps`.\n"
+
+
 def commands() -> Iterator[str]:
     """Yield a line per command and its options."""
     context = click.Context(main)
@@ -280,6 +290,7 @@ def write() -> str:
         "\n## Commands\n\n", *commands(),
         "\n## Settings\n\nUnknown keys are errors. Durations are written `30s`, `5m`, `1h30m`. A secret `x` never stands in YAML: write `x_env` or `x_file`.\n\n",
         *settings(),
+        "\n## Templates\n\n", *templates(),
         "\n## Routes\n\n", *routes(),
         "\n## Metrics\n\n| name | what |\n|---|---|\n", *(f"| `{n}` | {t} |\n" for n, t in sorted(metric_names().items())),
         "\n## Kinds of event\n\n| kind | what happened |\n|---|---|\n", *(f"| `{kind}` | {text} |\n" for kind, text in KINDS.items()),

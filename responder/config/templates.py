@@ -21,11 +21,19 @@ from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from responder.config.errors import did_you_mean
-from responder.core.instant import format_span
+from responder.core.instant import format_instant, format_span
 from responder.core.rule import Render, TemplateError
 from responder.core.signal import SECOND
 
-NAMES: Final = ("key", "labels", "annotations", "value", "count", "steps")
+NAMES: Final[Mapping[str, str]] = {
+    "key": "the labels of `by`; one that is not there prints nothing",
+    "labels": "of the alert or the series that opened it; one that is not there prints nothing",
+    "annotations": "of the alert that opened it; one that is not there prints nothing",
+    "value": "what the series of a `metric` rule showed as it opened; prints `no data` if there is none",
+    "count": "how many there were, of `count` and `flapping`; prints `no data` in rules of another kind",
+    "steps": "of `sequence` and `all`: when each step came, `{{ steps.NAME }}` is `2026-01-05T00:00:00Z`; a step that did not come, or an unknown one, prints nothing",
+}
+"""What a template may name, and what that is."""
 SHORT: Final = 1_024
 """Characters that a title, a service, a label or an address may have; more is cut."""
 LONG: Final = 16_384
@@ -45,8 +53,8 @@ def is_plain(text: str) -> bool:
 def compile_template(text: str, limit: int = SHORT) -> Render:
     """Return the function that fills the template; equal texts share one.
 
-    It takes a mapping of :data:`NAMES`, missing ones as none or empty, prints none as
-    ``no data``, cuts what is longer than *limit*, and raises only
+    It takes a mapping of :data:`NAMES`, missing ones as none or empty and steps as instants, prints none
+    as ``no data`` and steps in RFC 3339, cuts what is longer than *limit*, and raises only
     :class:`responder.core.rule.TemplateError`.
 
     Raises:
@@ -67,11 +75,13 @@ def compile_template(text: str, limit: int = SHORT) -> Render:
 
 
 def plain_text(value: object) -> str:
-    """Return a value as templates print it: none is ``no data``, whole numbers have no point."""
+    """Return a value as templates print it: none is ``no data``, whole numbers have no point, labels are ``a=b, c=d``."""
     if type(value) is str:
         return value
     if value is None:
         return "no data"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={plain_text(inner)}" for name, inner in value.items())
     return _number_text(value) if isinstance(value, float) else str(value)
 
 
@@ -321,7 +331,8 @@ class _Lazy:
             if self._template is None:
                 code = _ENVIRONMENT.compile(_parse(self._text))
                 self._template = jinja2.Template.from_code(_ENVIRONMENT, code, {})
-            given = {"key": {}, "labels": {}, "annotations": {}, "value": None, "count": None, "steps": (), **context}
+            given = {"key": {}, "labels": {}, "annotations": {}, "value": None, "count": None, **context}
+            given["steps"] = {name: format_instant(at) for name, at in context.get("steps", {}).items()}
             return self._printed(self._template.root_render_func(self._template.new_context(given)))
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
             raise TemplateError(f"{type(error).__name__}: {error}") from error

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from responder.config import templates
 from responder.config.templates import compile_template
+from responder.core.instant import parse_instant
 from responder.core.rule import TemplateError
+from responder.core.signal import MINUTE
 
+START = parse_instant("2026-01-05T00:00:00Z")
 CONTEXT: dict[str, Any] = {
     "key": {"region": "eu", "a.b": "dot"},
     "labels": {
@@ -23,7 +26,7 @@ CONTEXT: dict[str, Any] = {
     "annotations": {"summary": "full"},
     "value": 742.0,
     "count": 20,
-    "steps": ({"name": "release", "at": "2026-01-05T00:00:00Z"}, {"name": "stall", "at": "2026-01-05T00:01:00Z"}),
+    "steps": {"release": START, "stall": START + MINUTE},
 }
 
 
@@ -44,8 +47,11 @@ def fill(text: str, **context: Any) -> str:
             "{{ labels.none }}|{{ labels.none | default('d') }}|{{ labels.none or 'e' }}|{{ labels.none == '' }}",
             "|d|e|True",
         ),
-        ("{% for step in steps %}{{ loop.index }}:{{ step.name }} {% endfor %}", "1:release 2:stall "),
-        ("{{ steps[1].name }}{{ steps[7].name }}", "stall"),
+        ("{% for step in steps %}{{ loop.index }}:{{ step }} {% endfor %}", "1:release 2:stall "),
+        ("{{ steps.release }}", "2026-01-05T00:00:00Z"),
+        ("{{ steps }}", "release=2026-01-05T00:00:00Z, stall=2026-01-05T00:01:00Z"),
+        ("{{ steps.none }}|{{ steps.stall.at }}|{{ steps.none | default('never') }}", "||never"),
+        ("{{ key }}, {{ annotations }}", "region=eu, a.b=dot, summary=full"),
         ("{% if value > 700 %}high{% else %}low{% endif %}", "high"),
         ("{{ value * 2 + 1 }}", "1485"),
         ("{{ 'x' ~ labels.alertname | upper }}", "xDISKFULL"),
