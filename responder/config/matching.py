@@ -7,7 +7,7 @@ from responder.config.checking import Place
 from responder.config.errors import Report
 from responder.config.regexes import compile_regex
 from responder.config.rule_models import AnyMatch, MatchForm, Value, ValueForm
-from responder.core.matcher import as_test, matcher, parse_selector, quote, regex_of
+from responder.core.matcher import Misread, as_test, matcher, parse_selector, quote, regex_of
 from responder.core.rule import Holds, Match, Test
 
 _CONDITIONS = ("not_", "regex", "prefix", "exists", "above", "below")
@@ -19,7 +19,8 @@ def compile_match(form: AnyMatch, place: Place, report: Report) -> Match:
         try:
             labels = [as_test(found) for found in parse_selector(form, compile_regex)]
         except ValueError as error:
-            report.error(place.mark(), f"not a selector: {error}", """write '{alertname=~"Disk.*", env!="dev"}'""")
+            mark = place.inside(error.offset) if isinstance(error, Misread) else place.mark()
+            report.error(mark, f"not a selector: {error}", """write '{alertname=~"Disk.*", env!="dev"}'""")
             labels = []
         return _match(MatchForm(), labels, [], (), ())
     return _match(

@@ -108,7 +108,7 @@ def parse_selector(text: str, compile_regex: CompileRegex) -> tuple[Matcher, ...
     """Return the matchers of a Prometheus selector in braces; values stand in any of PromQL's quotes.
 
     Raises:
-        ValueError: If it is no selector.
+        ValueError: If it is no selector; a :class:`Misread` says where.
     """
     if not text.strip().startswith("{"):
         raise ValueError('a selector stands in braces: {alertname="DiskFull"}')
@@ -148,6 +148,14 @@ def quote(text: str) -> str:
     """Return the text in double quotes."""
     escaped = text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+class Misread(ValueError):
+    """A text stops being matchers at a character; *offset* counts from 0, the sentence from 1 as people do."""
+
+    def __init__(self, offset: int, problem: str) -> None:
+        super().__init__(f"at character {offset + 1}: {problem}")
+        self.offset = offset
 
 
 Parts: TypeAlias = tuple[str, str, str]
@@ -206,7 +214,7 @@ def _parse_utf8(text: str, promql: bool = False) -> list[Parts]:
     """Return (name, op, value) of each matcher.
 
     Raises:
-        ValueError: With the character at which it stops being a list of matchers.
+        Misread: It stops being a list of matchers.
     """
     tokens = _tokens(text, promql)
     kind, said, at = next(tokens)
@@ -218,10 +226,10 @@ def _parse_utf8(text: str, promql: bool = False) -> list[Parts]:
         name = _value(kind, said, at)
         op_kind, op, at = next(tokens)
         if op_kind != "op":
-            raise ValueError(f"{at}: expected one of = != =~ !~ after {name!r}")
+            raise Misread(at, f"expected one of = != =~ !~ after {name!r}")
         kind, said, at = next(tokens)
         if kind not in ("bare", "quoted", "promql") or (promql and kind == "bare"):
-            raise ValueError(f"{at}: expected a quoted value after {name}{op}")
+            raise Misread(at, f"expected a quoted value after {name}{op}")
         found.append((name, op, _value(kind, said, at)))
         kind, said, at = next(tokens)
         if said != "," or kind != "mark":
@@ -229,10 +237,10 @@ def _parse_utf8(text: str, promql: bool = False) -> list[Parts]:
         kind, said, at = next(tokens)
     if closing:
         if said != "}" or kind != "mark":
-            raise ValueError(f"{at}: expected a comma or a closing brace")
+            raise Misread(at, "expected a comma or a closing brace")
         kind, said, at = next(tokens)
     if kind != "end":
-        raise ValueError(f"{at}: unexpected {said!r}")
+        raise Misread(at, f"unexpected {said!r}")
     return found
 
 
@@ -243,7 +251,7 @@ def _tokens(text: str, promql: bool) -> Iterator[tuple[str, str, int]]:
         match = _TOKEN.match(text, at)
         if match is None or match.lastgroup is None or (match.lastgroup == "promql" and not promql):
             at = end - len(text[at:end].lstrip())
-            raise ValueError(f"{at}: unexpected {text[at]!r}")
+            raise Misread(at, f"unexpected {text[at]!r}")
         yield match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)
         at = match.end()
     while True:
@@ -265,7 +273,7 @@ def _go_unquoted(body: str, at: int) -> str:
         if code in _SIMPLE_ESCAPES:
             raw += _SIMPLE_ESCAPES[code].encode()
         elif len(code) == 1:
-            raise ValueError(f"{at}: \\{code} is not an escape")
+            raise Misread(at, f"\\{code} is not an escape")
         elif code[0] in "uU":
             raw += _character(int(code[1:], 16), at).encode()
         else:
@@ -275,10 +283,10 @@ def _go_unquoted(body: str, at: int) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"{at}: not UTF-8") from None
+        raise Misread(at, "not UTF-8") from None
 
 
 def _character(code: int, at: int) -> str:
     if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
-        raise ValueError(f"{at}: U+{code:X} is no character")
+        raise Misread(at, f"U+{code:X} is no character")
     return chr(code)

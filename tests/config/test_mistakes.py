@@ -223,6 +223,10 @@ RULES = {
         '1:48: not a selector: a selector stands in braces: {alertname="DiskFull"}\n'
         '  hint: write \'{alertname=~"Disk.*", env!="dev"}\''
     ),
+    when("event: {match: '{a=b}'}"): (
+        '1:52: not a selector: at character 4: expected a quoted value after a=\n'
+        '  hint: write \'{alertname=~"Disk.*", env!="dev"}\''
+    ),
     when('event: {match: {labels: {a: {regex: "(?=x)"}}}}'): "1:61: RE2 refuses the regex: invalid perl operator: (?=",
     when("event: {match: {labels: {a: {}}}}"): (
         "1:61: a condition is missing: one of not, regex, prefix, exists, above, below"
