@@ -293,7 +293,7 @@ def write() -> str:
         "\n## Templates\n\n", *templates(),
         "\n## Routes\n\n", *routes(),
         "\n## Metrics\n\n| name | what |\n|---|---|\n", *(f"| `{n}` | {t} |\n" for n, t in sorted(metric_names().items())),
-        "\n## Kinds of event\n\n| kind | what happened |\n|---|---|\n", *(f"| `{kind}` | {text} |\n" for kind, text in KINDS.items()),
+        "\n## Kinds of event\n\nIn `data`, instants are RFC 3339 and spans are seconds under a name with `_s`. Kinds may be added: pass over those you do not know.\n\n| kind | what happened |\n|---|---|\n", *(f"| `{kind}` | {text} |\n" for kind, text in KINDS.items()),
     ]  # fmt: skip
     return "".join(parts)
 

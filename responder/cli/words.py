@@ -1,6 +1,6 @@
 """What the API answers, in words and rows for a terminal."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from responder.cli.tables import Cell, clean, paint
@@ -20,11 +20,10 @@ COLOURS: Final[Mapping[str, str]] = {
     "resolved": "green", "closed": "green", "met": "green", "firing": "red", "active": "yellow",
 }  # fmt: skip
 _OPS: Final = {(False, True): "=", (False, False): "!=", (True, True): "=~", (True, False): "!~"}
-_QUIET: Final = frozenset(
-    {"flags", "holds", "key", "labels", "max_age", "reopen_within", "rule", "stages", "taking", "team", "runbook",
-     "description", "started_at", "recovered_at"}
-)  # fmt: skip
-"""What an event says for machines; people see it on the incident."""
+_QUIET: Final = frozenset({"holds", "working", "follows", "collect", "begun_at", "sla_version", "told", "shown"})
+"""What an event says for machines."""
+_SPEAKING: Final = frozenset({"reason", "text", "note", "title", "stage", "comment"})
+"""What needs no name to be understood."""
 
 
 def incident_row(item: Json, now: Instant) -> list[Cell | str]:
@@ -140,10 +139,63 @@ def problem_outcome(item: Json) -> str:
 
 def event_row(item: Json) -> list[Cell | str]:
     """Return an entry of a timeline as a row."""
-    said = ", ".join(
-        f"{name}: {value}" for name, value in item["data"].items() if name not in _QUIET and value not in (None, "", [])
-    )
-    return [item["at"], item["kind"], item["actor"]["name"], said]
+    say = _EVENTS.get(item["kind"], _plainly)
+    return [item["at"], item["kind"], item["actor"]["name"], "; ".join(filter(None, say(item["data"])))]
+
+
+def _plainly(data: Json) -> Iterator[str]:
+    for name, value in data.items():
+        if value in (None, "") or name in _QUIET or isinstance(value, Mapping | list):
+            continue
+        words = name.removesuffix("_s" if isinstance(value, int | float) else "_at").replace("_", " ")
+        if isinstance(value, bool):
+            yield words if value else f"not {words}"
+        elif name.endswith("_s") and isinstance(value, int | float):
+            yield f"{words} {format_span(round(value * SECOND))}"
+        else:
+            yield str(value) if name in _SPEAKING else f"{words} {value}"
+
+
+def _opened(data: Json) -> Iterator[str]:
+    yield f"{data['priority']} {data['service']}: {data['title']}" if "priority" in data else str(data.get("title", ""))
+    if data.get("owner"):
+        yield f"owner {data['owner']}"
+    if data.get("source"):
+        yield f"source {data['source']}"
+    yield ", ".join(data.get("flags", ()))
+
+
+def _flagged(data: Json) -> Iterator[str]:
+    flag, on = data["flag"], data["on"]
+    if flag == "taking":
+        yield "takes new alerts" if on else "takes no new alerts"
+    elif flag == "holds":
+        yield "its condition holds again"
+    else:
+        yield flag if on else f"{flag} no more"
+    yield from _plainly({name: value for name, value in data.items() if name not in ("flag", "on")})
+
+
+def _ended(data: Json) -> Iterator[str]:
+    yield from _plainly(data)
+    for which, shown in data.get("verdict", {}).items():
+        if shown["target_s"] is not None:
+            spent, target = (format_span(round(shown[name] * SECOND)) for name in ("elapsed_s", "target_s"))
+            yield f"{which} {shown['state']}, {spent} of {target}"
+
+
+def _delivered(data: Json) -> Iterator[str]:
+    yield f"{data['event']} on {data['channel']}"
+    yield f"attempt {data['attempt']}" if data["attempt"] > 1 else ""
+    yield str(data.get("error", ""))
+    yield f"next: {data['next']}" if data.get("next") else ""
+
+
+_EVENTS: Final[Mapping[str, Callable[[Json], Iterator[str]]]] = {
+    "opened": _opened, "flagged": _flagged, "closed": _ended, "cancelled": _ended, "notified": _delivered,
+    "notification_failed": _delivered,
+}  # fmt: skip
+"""What is said otherwise than field by field."""
 
 
 def service_row(item: Json) -> list[Cell | str]:

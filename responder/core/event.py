@@ -41,7 +41,7 @@ KINDS: Final[dict[str, str]] = {
     "notified": "a message was delivered",
     "notification_failed": "a message could not be delivered and was given up",
     "orphaned": "its rule was removed or asks for another key; a person has to end it",
-    "flagged": "a flag was set or fell: planned, suppressed, major, taking new alerts, its condition holds again",
+    "flagged": "`flag` says what was set or fell (`on`): `major` (declared, with lead and interval), `planned`, `taking` new alerts, its condition `holds` again",
     "unlinked": "it was taken out of a problem",
     "known_error_found": "it looks like a known error; its workaround is shown",
     "state_changed": "a problem went to another state",
@@ -56,6 +56,14 @@ KINDS: Final[dict[str, str]] = {
     "expired": "a silence ended before its time",
 }
 """Every kind of event with its meaning; the documentation and a test hold on to it."""
+
+INSTANTS: Final = frozenset(
+    {"until", "from", "due_at", "news_at", "next_from", "started_at", "recovered_at", "planned_until", "accepted_at",
+     "ended_at", "overdue_at", "begun_at", "breached_at"}
+)  # fmt: skip
+"""Fields of events that hold an instant, when they hold a number."""
+SPANS: Final = frozenset({"every", "update_every", "reopen_within", "max_age", "target", "elapsed", "remaining"})
+"""Fields of events that hold a span, when they hold a number."""
 
 
 class Actor(Struct, frozen=True):

@@ -1,19 +1,27 @@
 """Incidents and problems as others see them: the JSON of SPEC 6, in messages and in the API."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from responder.core import stages
 from responder.core.alert import Alert
 from responder.core.clocks import Terms
 from responder.core.desk import ProblemRow
+from responder.core.event import INSTANTS, SPANS, Event
 from responder.core.incident import Incident, Stage, name_of
 from responder.core.incident_commands import allowed
 from responder.core.instant import format_instant
 from responder.core.problem import ALLOWED, Problem
 from responder.core.problem_commands import allowed as commands_of
 from responder.core.signal import SECOND, Instant, Span, fingerprint_text
-from responder.core.sla import Which, reading
+from responder.core.sla import WHICH, Which, reading
+
+_SUBJECTS: Final = frozenset({"into", "from"})
+"""Another incident of an incident, another problem of a problem."""
+_INCIDENTS: Final = frozenset({"previous", "incident"})
+_PROBLEMS: Final = frozenset({"problem", "instead"})
+_HIDDEN: Final = frozenset({"key_hash", "settled"})
+"""What only the fold of the timeline reads."""
 
 
 def incident_json(
@@ -185,6 +193,36 @@ def problem_json(row: ProblemRow) -> dict[str, Any]:
         "allowed": list(commands_of(of)),
         "next_states": list(ALLOWED[of.state]),
     }
+
+
+def event_data(of: Event) -> dict[str, Any]:
+    """Return what an event says, as people read it; the chain hashes it as it was written.
+
+    Names for numbers, instants as RFC 3339, spans in seconds under the name with ``_s``.
+    """
+    return dict(_entry(of.subject_kind, name, value) for name, value in of.data.items() if name not in _HIDDEN)
+
+
+def _entry(subject: str, name: str, value: Any) -> tuple[str, Any]:
+    if name == "verdict":
+        return name, {which: _entries(subject, shown) for which, shown in zip(WHICH, value, strict=True)}
+    if name == "begins":
+        return name, _entries(subject, value)
+    if name == "stages":
+        return name, [_entries(subject, stage) for stage in value]
+    if name in SPANS and not isinstance(value, str):
+        return f"{name}_s", _seconds(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return name, value
+    if name in _PROBLEMS or (name in _SUBJECTS and subject == "problem"):
+        return name, problem_name(value)
+    if name in _INCIDENTS or (name in _SUBJECTS and subject == "incident"):
+        return name, name_of(value)
+    return name, format_instant(value) if name in INSTANTS else value
+
+
+def _entries(subject: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(_entry(subject, name, value) for name, value in data.items())
 
 
 def problem_name(id: int | None) -> str | None:

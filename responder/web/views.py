@@ -1,7 +1,7 @@
 """Rows as JSON shapes: names instead of numbers, RFC 3339 instead of microseconds, seconds instead of spans."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, cast
 
 from responder.core.alert import Alert
 from responder.core.book import Book
@@ -10,10 +10,10 @@ from responder.core.desk import Change, ProblemRow
 from responder.core.event import Event
 from responder.core.facts import Labels
 from responder.core.incident import UNRESOLVED, Incident, name_of
-from responder.core.instant import format_instant, format_span
+from responder.core.instant import format_instant
 from responder.core.problem import Problem
 from responder.core.rule import Rule
-from responder.core.shown import incident_json, problem_json, problem_name
+from responder.core.shown import event_data, incident_json, problem_json
 from responder.core.signal import SECOND, Instant, Span
 from responder.core.sla import WHICH, Sla
 from responder.store.reader import Recorded
@@ -36,28 +36,6 @@ from responder.web.shapes import (
 
 BRIEFS: Final = 100
 """Open incidents that a service shows, the gravest first; the list of incidents has them all."""
-_INSTANTS: Final = frozenset(
-    {
-        "until",
-        "from",
-        "due_at",
-        "news_at",
-        "next_from",
-        "started_at",
-        "recovered_at",
-        "planned_until",
-        "accepted_at",
-        "ended_at",
-        "overdue_at",
-    }
-)
-_SPANS: Final = frozenset({"every", "update_every", "reopen_within", "max_age"})
-_SUBJECTS: Final = frozenset({"into", "from"})
-"""Another incident of an incident, another problem of a problem."""
-_INCIDENTS: Final = frozenset({"previous", "incident"})
-_PROBLEMS: Final = frozenset({"problem", "instead"})
-_HIDDEN: Final = frozenset({"key_hash"})
-
 Facts = Mapping[tuple[str, Labels], float]
 
 
@@ -98,7 +76,7 @@ def event(row: Recorded) -> EventShape:
         "recorded_at": format_instant(row.recorded_at),
         "kind": of.kind,
         "actor": {"kind": of.actor.kind, "name": of.actor.name},
-        "data": _data(of),
+        "data": event_data(of),
         "hash": row.hash,
     }
 
@@ -150,27 +128,6 @@ def outcomes(facts: Facts) -> dict[tuple[str, str], OutcomesShape]:
             outcome = cast("Literal['met', 'breached', 'exempt']", of["outcome"])
             counts[outcome] += round(value)
     return found
-
-
-def _data(of: Event) -> dict[str, Any]:
-    """Return what an event says, as people read it; the chain hashes it as it was written."""
-    return {name: _value(of.subject_kind, name, value) for name, value in of.data.items() if name not in _HIDDEN}
-
-
-def _value(subject: str, name: str, value: Any) -> Any:
-    if name == "begins":
-        return {key: _value(subject, key, one) for key, one in value.items()}
-    if name == "stages":
-        return [{key: _value(subject, key, one) for key, one in stage.items()} for stage in value]
-    if not isinstance(value, int) or isinstance(value, bool):
-        return value
-    if name in _PROBLEMS or (name in _SUBJECTS and subject == "problem"):
-        return problem_name(value)
-    if name in _INCIDENTS or (name in _SUBJECTS and subject == "incident"):
-        return name_of(value)
-    if name in _INSTANTS:
-        return format_instant(value)
-    return format_span(value) if name in _SPANS else value
 
 
 def _rule(book: Book, rule: Rule, unresolved: int) -> RuleShape:
