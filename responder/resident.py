@@ -7,7 +7,7 @@ dictionary is changed by the writer thread only.
 
 import gc
 import heapq
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 
 import msgspec
 
@@ -27,6 +27,7 @@ from responder.core.settling import Settling
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
 from responder.core.topology import Edge
+from responder.store.changes import changes_by
 from responder.store.reader import Reader
 
 REMEMBERED = HOUR
@@ -290,6 +291,11 @@ class Resident:
     def changes_of(self, service: str, since: Instant, until: Instant) -> list[Change]:
         """Return the changes to a service in a stretch of time that is not long past."""
         return [row for row in self.changes.values() if row.service == service and since <= row.at <= until]
+
+    def changes_by(self, ids: Sequence[int]) -> list[Change]:
+        """Return changes by their ids, also those that are long past."""
+        former = changes_by(self._reader, [id for id in ids if id not in self.changes])
+        return [found for id in ids if (found := self.changes.get(id) or former.get(id)) is not None]
 
     def former_incident(self, id: int) -> Incident | None:
         """Return an incident that is no longer in memory."""

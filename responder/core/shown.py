@@ -6,7 +6,7 @@ from typing import Any, Final
 from responder.core import stages
 from responder.core.alert import Alert
 from responder.core.clocks import Terms
-from responder.core.desk import ProblemRow
+from responder.core.desk import Change, ProblemRow
 from responder.core.event import INSTANTS, SPANS, Event
 from responder.core.incident import Incident, Stage, name_of
 from responder.core.incident_commands import allowed
@@ -26,7 +26,7 @@ _HIDDEN: Final = frozenset({"key_hash", "settled"})
 
 def incident_json(
     row: Incident, terms: Terms, now: Instant, alerts: Sequence[Alert] = (), alerts_count: int | None = None,
-    known: Problem | None = None, *, silenced: bool = False,
+    known: Problem | None = None, *, changes: Sequence[Change] = (), silenced: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Return an incident with its clocks as of *now*.
 
@@ -35,6 +35,7 @@ def incident_json(
         alerts: Its newest occurrences, newest first.
         alerts_count: Occurrences that ever joined; none: as the row has it.
         known: Its known error, if it has one.
+        changes: Those that it is linked to.
         silenced: All its firing alerts are, by the silences in force at *now*.
     """
     as_of = max(now, row.last_at)
@@ -78,13 +79,25 @@ def incident_json(
         "parent": None if row.parent is None else name_of(row.parent),
         "previous": None if row.previous is None else name_of(row.previous),
         "problem": problem_name(row.problem),
-        "changes": list(row.changes),
+        "changes": [change_json(change) for change in changes],
         "known_error": None if row.known_error is None else _known_error(row.known_error, known),
         "sla": {
             "response": _clock(row, "response", terms, as_of),
             "resolution": _clock(row, "resolution", terms, as_of),
         },
         "allowed": list(allowed(row)),
+    }
+
+
+def change_json(row: Change) -> dict[str, Any]:
+    """Return a change or release of a service."""
+    return {
+        "id": row.id,
+        "at": format_instant(row.at),
+        "service": row.service,
+        "kind": row.kind,
+        "version": row.version,
+        "url": row.url,
     }
 
 

@@ -336,12 +336,15 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
     others.sort(key=lambda other: plan.urgency(*other[:2]))
     alerts, terms = resident.newest_of(row.id, SHOWN), book.terms(row.service)
     link = _link(part, row, book)
+    changes = resident.changes_by(row.changes)
     body: dict[str, Any] = {
         "version": 1,
         "notification_id": message.notification_id,
         "event": part.event,
         "at": format_instant(part.at),
-        "incident": incident_json(row, terms, now, alerts, known=error.problem if error is not None else None),
+        "incident": incident_json(
+            row, terms, now, alerts, known=error.problem if error is not None else None, changes=changes
+        ),
         "problem": problem_json(problem) if problem is not None else None,
         "more": len(message.bundle),
     }
@@ -352,7 +355,6 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
         text = text_of_problem(part, problem, row, now, book.external_url, others=others, tried=message.tried)
         title = title_of(part, row, len(others), problem)
         return replace(message, body=_encode(body).decode(), title=title, text=text)
-    changes = [change for id in row.changes if (change := resident.changes.get(id)) is not None]
     text = text_of(
         part, row, terms, now, book.external_url, alert=alerts[0] if alerts else None, changes=changes,
         problem=problem.problem if problem else None, error=error.problem if error else None, others=others,

@@ -21,6 +21,7 @@ from responder.core.problem import Problem
 from responder.core.signal import MINUTE
 from responder.handlers.commands import Command, NotFound, OpenByHand, Outdated, RecordChange
 from responder.intake import Unavailable
+from responder.store.changes import changes_by, newest_changes
 from responder.store.occurrences import counts_of, newest_alerts
 from responder.store.transaction import DataRefused
 from responder.web import bodies, http, views
@@ -28,6 +29,7 @@ from responder.web.endpoint import PREFIX, Backend, IfMatch, actor_of, encode, j
 from responder.web.maintenance import Maintenance, add_maintenance
 from responder.web.problems import Problems, add_problems
 from responder.web.shapes import (
+    ChangeList,
     ChangeShape,
     EventList,
     IncidentList,
@@ -105,6 +107,7 @@ def build_api(backend: Backend) -> FastAPI:
         catalogue.service
     )
     get(f"{PREFIX}/sla", response_model=SlaList, tags=["catalogue"])(catalogue.sla)
+    get(f"{PREFIX}/changes", response_model=ChangeList, tags=["changes"])(catalogue.changes)
     post(
         f"{PREFIX}/changes", response_model=ChangeShape, status_code=201, tags=["changes"],
         responses=_problems(400, 415),
@@ -229,11 +232,13 @@ class Incidents:
         alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
         counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
         quiet = silenced(backend.resident, book, rows, now)
+        changes = changes_by(backend.reader, [id for row in rows for id in row.changes])
         found = []
         for row in rows:
             shown = views.incident(
                 row, alerts[row.id], counts.get(row.id, row.alerts_count), book.terms(row.service), now,
-                self._known_error(row.known_error), silenced=row.id in quiet,
+                self._known_error(row.known_error), changes=[changes[id] for id in row.changes if id in changes],
+                silenced=row.id in quiet,
             )  # fmt: skip
             if links and shown["satisfaction"] is not None:
                 shown["satisfaction"]["link"] = satisfaction.link(book, row)
@@ -281,10 +286,21 @@ class Catalogue:
         """Targets, objectives, verdicts and what is left of the budget, for each service."""
         return _paged(views.slas(self._backend.book(), self._facts()), asked)
 
+    async def changes(self, asked: Annotated[bodies.ChangePage, Query()]) -> Response:
+        """Changes and releases, the newest first."""
+        return await self._backend.read(self._changes, asked)  # type: ignore[no-any-return]
+
     async def change(self, request: Request, body: bodies.NewChange) -> Response:
         """Announce a change or a release; incidents of its service that open within 30 minutes are linked to it."""
         item = RecordChange(body.service, body.kind, body.version, body.at, body.url)
         return json_answer(encode(views.change(await self._backend.submit(item))), 201)
+
+    def _changes(self, asked: bodies.ChangePage) -> Response:
+        below, services = int(asked.cursor) if asked.cursor else None, [name for name in asked.service if name]
+        found = newest_changes(self._backend.reader, services, below, asked.limit + 1)
+        shown = found[: asked.limit]
+        following = str(shown[-1].id) if len(found) > asked.limit else None
+        return json_answer(encode({"items": [views.change(row) for row in shown], "next": following}))
 
     def _rules(self, asked: bodies.Page) -> Response:
         return _paged(views.rules(self._backend.book(), self._open()), asked)

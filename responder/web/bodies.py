@@ -410,6 +410,12 @@ class IncidentPage(Filters, NumberedPage):
     """A page of incidents, newest first."""
 
 
+class ChangePage(NumberedPage):
+    """A page of changes, newest first."""
+
+    service: list[Wanted] = []
+
+
 class ProblemPage(NumberedPage):
     """A page of problems, newest first."""
 

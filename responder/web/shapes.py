@@ -78,6 +78,17 @@ class SatisfactionShape(TypedDict):
     link: str | None
 
 
+class ChangeShape(TypedDict):
+    """A change or a release of a service."""
+
+    id: int
+    at: At
+    service: str
+    kind: str
+    version: str
+    url: str
+
+
 class IncidentShape(TypedDict):
     id: IncidentId
     version: int
@@ -118,7 +129,7 @@ class IncidentShape(TypedDict):
     parent: IncidentId | None
     previous: IncidentId | None
     problem: ProblemId | None
-    changes: list[int]
+    changes: list[ChangeShape]
     known_error: KnownErrorShape | None
     sla: ClocksShape
     allowed: list[str]
@@ -299,15 +310,6 @@ class SlaShape(TypedDict):
     budget: RatiosShape
 
 
-class ChangeShape(TypedDict):
-    id: int
-    at: At
-    service: str
-    kind: str
-    version: str
-    url: str
-
-
 RecurringShape = TypedDict("RecurringShape", {"days": str, "from": str, "to": str, "timezone": str})
 MaintenanceShape = TypedDict(
     "MaintenanceShape",
@@ -327,6 +329,11 @@ class MaintenanceList(TypedDict):
 
 class IncidentList(TypedDict):
     items: list[IncidentShape]
+    next: str | None
+
+
+class ChangeList(TypedDict):
+    items: list[ChangeShape]
     next: str | None
 
 

@@ -13,7 +13,7 @@ from responder.core.incident import UNRESOLVED, Incident, name_of
 from responder.core.instant import format_instant
 from responder.core.problem import Problem
 from responder.core.rule import Rule
-from responder.core.shown import event_data, incident_json, problem_json
+from responder.core.shown import change_json, event_data, incident_json, problem_json
 from responder.core.signal import SECOND, Instant, Span
 from responder.core.sla import WHICH, Sla
 from responder.store.reader import Recorded
@@ -41,10 +41,11 @@ Facts = Mapping[tuple[str, Labels], float]
 
 def incident(
     row: Incident, alerts: Sequence[Alert], alerts_count: int, terms: Terms, now: Instant,
-    known: Problem | None = None, *, silenced: bool = False,
+    known: Problem | None = None, *, changes: Sequence[Change] = (), silenced: bool = False,
 ) -> IncidentShape:  # fmt: skip
-    """Return the incident of SPEC 6 as of *now*; *known*, *silenced*: as of :func:`incident_json`."""
-    return cast("IncidentShape", incident_json(row, terms, now, alerts, alerts_count, known, silenced=silenced))
+    """Return the incident of SPEC 6 as of *now*; the other arguments are those of :func:`incident_json`."""
+    shown = incident_json(row, terms, now, alerts, alerts_count, known, changes=changes, silenced=silenced)
+    return cast("IncidentShape", shown)
 
 
 def problem(row: ProblemRow) -> ProblemShape:
@@ -83,14 +84,7 @@ def event(row: Recorded) -> EventShape:
 
 def change(row: Change) -> ChangeShape:
     """Return a change of a service."""
-    return {
-        "id": row.id,
-        "at": format_instant(row.at),
-        "service": row.service,
-        "kind": row.kind,
-        "version": row.version,
-        "url": row.url,
-    }
+    return cast("ChangeShape", change_json(row))
 
 
 def rules(book: Book, incidents: Iterable[Incident]) -> dict[str, RuleShape]:

@@ -24,7 +24,7 @@ from responder.core.rule import (
     SequenceWhen,
 )
 from responder.core.signal import HOUR, MINUTE, SECOND, Signal, fingerprint
-from responder.handlers.commands import ExpireSilence, OpenByHand
+from responder.handlers.commands import ExpireSilence, OpenByHand, RecordChange
 from responder.handlers.signals import Pushed
 from tests.post import ANNA, AT_ONCE, T0, Post, is_
 
@@ -78,6 +78,18 @@ def test_a_bundle_speaks_of_its_most_urgent_incident_and_names_the_others() -> N
     assert (body["incident"]["id"], body["more"]) == ("INC-3", 1)
     assert message.title == "[P1] shop: c is down (INC-3) (and 1 more)"
     assert "And 1 more:\n- [P3] shop: b is down (INC-2)" in message.text
+
+
+def test_a_message_shows_the_change_before_however_late_it_is_sent() -> None:
+    post = Post(AT_ONCE)
+    post.stage.take(RecordChange("shop", "release", "1.2", None, "https://ci.example/7"))
+    post.silence(7200, host="a")
+    post.fire("a")
+    post.at(7300)
+    [(_, message)] = post.sent
+    [change] = msgspec.json.decode(message.body)["incident"]["changes"]
+    assert (change["id"], change["version"], change["url"]) == (1, "1.2", "https://ci.example/7")
+    assert "Changed before: release 1.2" in message.text
 
 
 def test_after_a_quiet_while_the_next_message_leaves_at_once_again() -> None:

@@ -259,7 +259,20 @@ def test_a_change_is_linked_to_what_breaks_soon_after(api: Client, house: House)
     }  # fmt: skip
     house.advance(4 * MINUTE)
     api.fire("a")
-    assert api.get("/api/v1/incidents/1").json()["changes"] == [1]
+    assert api.get("/api/v1/incidents/1").json()["changes"] == [made.json()]
+    house.advance(HOUR)
+    house.resident.forget_ended(house.at)
+    assert api.get("/api/v1/incidents/1").json()["changes"] == [made.json()], "long after it is forgotten"
+
+
+def test_changes_are_listed_newest_first_and_by_service(api: Client) -> None:
+    for service, version in (("order", "1"), ("db", "2"), ("order", "3")):
+        api.post("/api/v1/changes", {"service": service, "kind": "release", "version": version})
+    first = api.get("/api/v1/changes?limit=2&service=").json()
+    assert ([item["version"] for item in first["items"]], first["next"]) == (["3", "2"], "2")
+    rest = api.get(f"/api/v1/changes?limit=2&cursor={first['next']}").json()
+    assert ([item["version"] for item in rest["items"]], rest["next"]) == (["1"], None)
+    assert [item["version"] for item in api.get("/api/v1/changes?service=order").json()["items"]] == ["3", "1"]
 
 
 @pytest.mark.parametrize("written", ["{version}", '"{version}"', "*", ""])
