@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
-from responder.ports import ChannelSettings, Context, SourceSettings, Webhook
+from responder.ports import UNSET, ChannelSettings, Context, SourceSettings, Webhook
 
 Port: TypeAlias = Literal["sources", "webhooks", "channels"]
 
@@ -110,9 +110,14 @@ async def inline(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def unbuildable(adapters: Mapping[str, SourceSettings] | Mapping[str, ChannelSettings]) -> dict[str, str]:
-    """Return which of these sources or channels can't be made to work on this machine, and why."""
+    """Return which of these sources or channels can't be made to work on this machine, and why.
+
+    Those whose secrets are not known can't be tried.
+    """
     pool, found = http_pool(), {}
     for name, settings in adapters.items():
+        if any(value == UNSET for _, value in settings):
+            continue
         try:
             build(settings, Context(name, pool, inline))
         except ValueError as error:

@@ -7,7 +7,7 @@ so that limits, time-outs and metrics exist once.
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hmac import compare_digest
-from typing import Annotated, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -106,6 +106,10 @@ class Secret:
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {"type": "string", "writeOnly": True}
+
+
+UNSET: Final = Secret("unset://unset")
+"""Stands for a secret that is not known, where a configuration is only checked."""
 
 
 class Rate(Struct, frozen=True):

@@ -12,7 +12,7 @@ from responder.config.checking import Place
 from responder.config.errors import Report
 from responder.config.fields import fields, is_secret, may_be_plain, models_within
 from responder.config.nodes import Path
-from responder.ports import Secret
+from responder.ports import UNSET, Secret
 
 MAX_SECRET: Final = 65_536
 _PASSWORD_IN_URL = re.compile(r"://[^/?#\s]*:[^/?#\s]+@")
@@ -41,7 +41,7 @@ class Vault(Struct, frozen=True):
         for key, field in fields(model):
             if is_secret(field):
                 if not self._fill(key, may_be_plain(field), filled, place, report):
-                    filled[key] = Secret("unset://unset")
+                    filled[key] = UNSET
                     lost.add((key,))
             elif key in filled and (inner := next(models_within(field.annotation), None)) is not None:
                 filled[key], paths = self.resolve(inner, filled[key], place.at(key), report)

@@ -29,3 +29,8 @@ def test_an_address_or_a_header_that_no_server_takes_is_an_error(tmp_path: Path)
     assert code == 1
     assert "/responder.yml:2:30: the path of the URL has characters that no server takes" in output
     assert "/responder.yml:2:54: header 'a b' has characters that no header may have" in output
+
+
+def test_a_secret_that_is_not_set_is_told_once(tmp_path: Path):
+    code, output = check(tmp_path, "sources:\n  p: {kind: prometheus, url_env: NOT_SET_HERE}\n")
+    assert (code, output.count("warning: ")) == (0, 1)
