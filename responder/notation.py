@@ -54,18 +54,28 @@ def parse_series(text: str, interval: Span, values: str) -> Series:
     Raises:
         ValueError: It is not written so; says where.
     """
+    rule, labels = parse_labels(text)
+    return Series(rule, labels, interval, parse_values(values))
+
+
+def parse_labels(text: str) -> tuple[str, dict[str, str]]:
+    """Return whose series ``metric{rule="ID", ...}`` is, and its other labels.
+
+    Raises:
+        ValueError: It is not written so; a :class:`responder.core.matcher.Misread` says where.
+    """
     name, brace, rest = text.partition("{")
     if name.strip() != "metric" or not brace:
         raise ValueError(f'{text!r} is not metric{{rule="ID", label="value", ...}}')
     labels = {}
-    for matcher in parse_selector(brace + rest, compile_regex):
+    for matcher in parse_selector(" " * len(name) + brace + rest, compile_regex):
         if matcher.op != "=":
             raise ValueError(f"{matcher}: a series has labels with =")
         labels[matcher.name] = matcher.value
     rule = labels.pop("rule", "")
     if not rule:
         raise ValueError(f'{text!r} does not say whose it is: metric{{rule="ID", ...}}')
-    return Series(rule, {name: value for name, value in labels.items() if value}, interval, parse_values(values))
+    return rule, {name: value for name, value in labels.items() if value}
 
 
 def parse_values(text: str) -> tuple[Point, ...]:

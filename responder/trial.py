@@ -4,28 +4,30 @@ A series of a test stands for what the query of its rule returns, so nothing her
 each metric rule is evaluated at the multiples of its interval, as the poller does it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import groupby
 from time import perf_counter
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
 
-from responder.config.errors import did_you_mean
-from responder.config.settings import Expectation, InputAlert, RuleTest, Settings
+from responder.config.checking import Place, attempt
+from responder.config.errors import Report, did_you_mean
+from responder.config.settings import RESERVED_SOURCES, Expectation, InputAlert, InputSeries, RuleTest, Settings
 from responder.core.book import QueryKey
 from responder.core.instant import format_instant, format_span, parse_instant, parse_span
-from responder.core.outbox import Message
+from responder.core.matcher import Misread
+from responder.core.outbox import Kind, Message
 from responder.core.rule import MetricWhen, Rule, members
 from responder.core.signal import Instant, Signal, fingerprint
 from responder.handlers.signals import MetricPolled, Pushed
 from responder.house import book_of
-from responder.notation import Series, parse_series
+from responder.notation import Series, parse_labels, parse_series, parse_values
 from responder.rehearsal import Rehearsal
 from responder.web import views
-from responder.web.shapes import IncidentShape, ProblemShape
+from responder.web.shapes import ClockShape, IncidentShape, ProblemShape
 
 PUSHED_BY: Final = "am-api"
 """The source of alerts that name none."""
@@ -37,11 +39,14 @@ _CLOCKS: Final = {
     for part, name in (("due", "due_at"), ("breached", "breached_at"), ("state", "state"))
 }
 """``response_due`` is ``sla: {response: {due_at}}``."""
-_FIELDS: Final[Mapping[Section, frozenset[str]]] = {
-    "incidents": frozenset({*IncidentShape.__annotations__, *_CLOCKS}),
-    "problems": frozenset(ProblemShape.__annotations__),
-    "notifications": frozenset({"channel", "event", "at", "title", "text", "subject", "incident", "problem", "more"}),
+_FIELDS: Final[Mapping[Section, Mapping[str, Any]]] = {
+    "incidents": IncidentShape.__annotations__
+    | {name: ClockShape.__annotations__[part] for name, (_, part) in _CLOCKS.items()},
+    "problems": ProblemShape.__annotations__,
+    "notifications": dict.fromkeys(("channel", "at", "title", "text", "subject", "incident", "problem", "more"), Any)
+    | {"event": Kind},
 }
+"""What may be expected, and of what type it is."""
 _NAMING: Final[Mapping[Section, tuple[str, ...]]] = {
     "incidents": ("rule", "key", "state", "priority", "service", "title"),
     "problems": ("id", "origin", "state", "service", "incidents"),
@@ -78,22 +83,11 @@ class Outcome(Struct, frozen=True):
         return not self.misses
 
 
-class TestError(Exception):
-    """A test that can't be run; *place* says where it is wrong."""
-
-    def __init__(self, place: str, problem: str) -> None:
-        super().__init__(problem)
-        self.place = place
-
-
 def run(settings: Settings, tests: Iterable[RuleTest]) -> Iterator[Outcome]:
-    """Run tests one after the other, each with an empty store; never raises because of a test."""
+    """Run tests that have no :func:`mistakes` one after the other, each with an empty store."""
     for test in tests:
         began = perf_counter()
-        try:
-            misses = tuple(_misses(settings, test))
-        except TestError as error:
-            misses = (Miss(str(error), error.place),)
+        misses = tuple(_misses(settings, test))
         yield Outcome(test, misses, perf_counter() - began)
 
 
@@ -117,6 +111,76 @@ def _misses(settings: Settings, test: RuleTest) -> Iterator[Miss]:
             rehearsal.at(instant, item)
         rehearsal.advance(at)
         yield from _judge(expect, test, _found(rehearsal, test, sent))
+
+
+# What is wrong with a test before it runs
+
+
+def mistakes(settings: Settings, places: Iterable[Place]) -> Report:
+    """Return what is wrong with the tests of a configuration; *places* are where they stand, in their order."""
+    report = Report()
+    for test, place in zip(settings.tests, places, strict=True):
+        rules = _rules(settings, test)
+        metric = [rule.id for rule in rules if isinstance(rule.when, MetricWhen)]
+        for i, series in enumerate(test.series):
+            _check_series(series, metric, place.at("input_series", i), report)
+        for i, alert in enumerate(test.alerts):
+            _check_alert(alert, settings, place.at("input_alerts", i), report)
+        for i, expect in enumerate(test.expect):
+            for section, things in _sections(expect):
+                for j, thing in enumerate(things or ()):
+                    _check_thing(section, thing, settings, place.at("expect", i, section, j), report)
+    return report
+
+
+def _check_series(given: InputSeries, metric: Collection[str], place: Place, report: Report) -> None:
+    try:
+        rule, _ = parse_labels(given.series)
+        if rule not in metric:
+            hint = did_you_mean(rule, metric, "metric rules of this test")
+            report.error(place.mark("series"), f'there is no metric rule "{rule}" in this test', hint)
+    except Misread as error:
+        report.error(place.at("series").inside(error.offset), str(error))
+    except ValueError as error:
+        report.error(place.mark("series"), str(error))
+    attempt(parse_values, given.values, lambda: place.mark("values"), report)
+
+
+def _check_alert(given: InputAlert, settings: Settings, place: Place, report: Report) -> None:
+    known = [*settings.sources, *RESERVED_SOURCES]
+    if given.source is not None and given.source not in known:
+        hint = did_you_mean(given.source, known, "sources")
+        report.error(place.mark("source"), f'there is no source "{given.source}"', hint)
+    if given.hold is not None and _is_momentary(settings, given.source or PUSHED_BY):
+        problem = f'the source "{given.source}" maps no status: its occurrences are over at once'
+        report.error(place.mark("for"), problem)
+    if not any(given.labels.values()):
+        report.error(place.mark("labels"), "an alert has at least one label")
+
+
+def _check_thing(section: Section, thing: Thing, settings: Settings, place: Place, report: Report) -> None:
+    fields = _FIELDS[section]
+    for name, value in thing.items():
+        if name not in fields:
+            report.error(place.key(name), f'unknown field "{name}"', did_you_mean(name, fields, "known fields"))
+        elif isinstance(value, str):
+            known = [rule.id for rule in settings.rules] if name == "rule" else _choices(fields[name])
+            if known and value not in known:
+                hint = did_you_mean(value, known, "rules" if name == "rule" else "one of")
+                report.error(place.mark(name), f'"{value}" is not known here', hint)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the values that a field may have, if they are few."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for inner in get_args(annotation) if inner is not None for choice in _choices(inner)]
+
+
+def _sections(expect: Expectation) -> Iterator[tuple[Section, tuple[Thing, ...] | None]]:
+    yield "incidents", expect.incidents
+    yield "problems", expect.problems
+    yield "notifications", expect.notifications
 
 
 # What happens
@@ -159,13 +223,7 @@ def _steps(settings: Settings, test: RuleTest, rules: Sequence[Rule]) -> Iterato
     """Return all that happens, by time; of one instant, alerts end first, others begin, then rules are evaluated."""
     by_rule: dict[str, list[Series]] = {rule.id: [] for rule in rules if isinstance(rule.when, MetricWhen)}
     for given in test.series:
-        try:
-            series = parse_series(given.series, given.interval, given.values)
-        except ValueError as error:
-            raise TestError(given.place, str(error)) from None
-        if series.rule not in by_rule:
-            hint = did_you_mean(series.rule, by_rule, "metric rules of this test")
-            raise TestError(given.place, f'there is no metric rule "{series.rule}" in this test; {hint}')
+        series = parse_series(given.series, given.interval, given.values)
         by_rule[series.rule].append(series)
     evaluations = [_evaluations(rule, by_rule[rule.id], test.start) for rule in rules if rule.id in by_rule]
     return merge(_alerts(settings, test), *evaluations, key=lambda step: step[0])
@@ -176,8 +234,6 @@ def _alerts(settings: Settings, test: RuleTest) -> Iterator[Step]:
     for number, given in enumerate(test.alerts):
         source = given.source or PUSHED_BY
         momentary = _is_momentary(settings, source)
-        if momentary and given.hold is not None:
-            raise TestError(given.place, f'the source "{source}" maps no status: its occurrences are over at once')
         begins = test.start + given.at
         signal = _signal(given, source, begins, f"test:{number}" if momentary else "")
         found.append((begins, True, source, signal))
@@ -191,8 +247,6 @@ def _alerts(settings: Settings, test: RuleTest) -> Iterator[Step]:
 
 def _signal(given: InputAlert, source: str, at: Instant, dedup: str) -> Signal:
     labels = {name: value for name, value in given.labels.items() if value}
-    if not labels:
-        raise TestError(given.place, "an alert has at least one label")
     return Signal(
         source, fingerprint(labels), labels, given.annotations, True, at, momentary=bool(dedup), dedup=dedup
     )  # fmt: skip
@@ -238,19 +292,10 @@ def _incidents(rehearsal: Rehearsal, rules: Sequence[str]) -> Iterator[Thing]:
 
 
 def _judge(expect: Expectation, test: RuleTest, found: Mapping[Section, Any]) -> Iterator[Miss]:
-    wanted: dict[Section, tuple[Thing, ...] | None] = {
-        "incidents": expect.incidents, "problems": expect.problems, "notifications": expect.notifications
-    }  # fmt: skip
-    for section, expected in wanted.items():
+    for section, expected in _sections(expect):
         if expected is None:
             continue
         words = f"at {format_span(expect.eval_time)}, {section}"
-        unknown = {name for thing in expected for name in thing} - _FIELDS[section]
-        if unknown:
-            name = min(unknown)
-            hint = did_you_mean(name, _FIELDS[section], "known fields")
-            yield Miss(f'{words}: unknown field "{name}"; {hint}', expect.place)
-            continue
         differences = _differences(section, expected, found[section](), test.start)
         if differences:
             yield Miss(words, expect.place, tuple(differences))

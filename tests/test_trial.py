@@ -241,7 +241,7 @@ def test_occurrences_of_a_source_without_status_are_momentary(run):
           expect: [{eval_time: 2m, incidents: []}]
         """)
     assert refused.exit_code == 1
-    assert 'the source "jobs" maps no status: its occurrences are over at once  (responder.yml:' in refused.output
+    assert 'the source "jobs" maps no status: its occurrences are over at once\n' in refused.output
 
 
 def test_problems_and_notifications_are_expected_too(run):
@@ -312,27 +312,40 @@ def test_an_expectation_takes_no_incident_from_one_that_fits_nothing_else(run):
 @pytest.mark.parametrize(
     ("part", "said"),
     [
-        ("input_series: [{series: 'metric{rule=\"slwo\"}', interval: 1m, values: '1'}]", 'there is no metric rule "slwo" in this test; did you mean "slow"?'),
-        ("input_series: [{series: 'metric{rule=\"down\"}', interval: 1m, values: '1'}]", 'there is no metric rule "down" in this test'),
-        ("input_series: [{series: up, interval: 1m, values: '1'}]", "is not metric{"),
-        ("input_series: [{series: 'metric{rule=\"slow\"}', interval: 1m, values: 'l'}]", "'l' is none of"),
-        ("input_alerts: [{at: 1m, labels: {a: ''}}]", "an alert has at least one label"),
+        ("input_series: [{series: 'metric{rule=\"slwo\"}', interval: 1m, values: '1'}]", '35:28: there is no metric rule "slwo" in this test\n  hint: did you mean "slow"?'),
+        ("input_series: [{series: 'metric{rule=\"down\"}', interval: 1m, values: '1'}]", '35:28: there is no metric rule "down" in this test'),
+        ("input_series: [{series: up, interval: 1m, values: '1'}]", "35:28: 'up' is not metric{"),
+        ("input_series: [{series: 'metric{rule=slow}', interval: 1m, values: '1'}]", "35:41: at character 13: expected a quoted value after rule="),
+        ("input_series: [{series: 'metric{rule=\"slow\"}', interval: 1m, values: 'l'}]", "35:73: 'l' is none of"),
+        ("input_alerts: [{at: 1m, labels: {a: ''}}]", "35:36: an alert has at least one label"),
+        ("input_alerts: [{at: 1m, source: job, labels: {a: b}}]", '35:36: there is no source "job"\n  hint: did you mean "jobs"?'),
+        ("expect: [{eval_time: 1m, incidents: [{rul: down}]}]", '35:42: unknown field "rul"\n  hint: did you mean "rule"?'),
+        ("expect: [{eval_time: 1m, incidents: [{state: opne}]}]", '35:49: "opne" is not known here\n  hint: did you mean "open"?'),
+        ("expect: [{eval_time: 1m, incidents: [{rule: slwo}]}]", '35:48: "slwo" is not known here\n  hint: did you mean "slow"?'),
+        ("expect: [{eval_time: 1m, incidents: [{response_state: late}]}]", '35:58: "late" is not known here\n  hint: one of: '),
+        ("expect: [{eval_time: 1m, notifications: [{event: open}]}]", '35:53: "open" is not known here\n  hint: did you mean "opened"?'),
+        ("expect: [{eval_time: 1m, problems: [{origin: many}]}]", '35:49: "many" is not known here'),
     ],
 )  # fmt: skip
-def test_a_test_that_can_not_be_run_fails_with_its_place(run, part: str, said: str):
+def test_a_mistake_of_a_test_is_told_with_its_place_by_check_too(run, part: str, said: str):
+    more = "" if "expect" in part else "\n          expect: [{eval_time: 1m, incidents: []}]"
     result = run(f"""
         - name: a
-          {part}
-          expect: [{{eval_time: 1m, incidents: []}}]
+          {part}{more}
         """)
     assert result.exit_code == 1
-    assert said in result.output and "(responder.yml:3" in result.output
+    assert f"responder.yml:{said}" in result.output, result.output
+    checked = CliRunner().invoke(main, ["check"])
+    assert (checked.exit_code, said in checked.output) == (1, True), checked.output
 
 
-def test_a_field_that_does_not_exist_is_told(run):
-    result = run("- {name: a, expect: [{eval_time: 1m, incidents: [{rul: down}]}]}")
-    assert result.exit_code == 1
-    assert 'at 1m, incidents: unknown field "rul"; did you mean "rule"?' in result.output
+def test_two_tests_of_one_name_in_a_file_are_a_mistake(run):
+    test = "- {name: a, expect: [{eval_time: 1m, incidents: []}]}"
+    result = run(f"{test}\n{test}\n")
+    assert (
+        'responder.yml:34:11: test "a" is defined twice\n  hint: it stands at responder.yml:33:11 already'
+        in result.output
+    )
 
 
 # The command

@@ -33,6 +33,7 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
         if loaded.settings is not None:
             rules += len(loaded.settings.rules)
             warnings += _unbuildable(loaded)
+            errors += _untestable(loaded)
             errors += _refused(loaded, prometheus) if prometheus is not None else 0
     if errors:
         click.echo(f"{number(errors, 'error')}, {number(warnings, 'warning')}", err=True)
@@ -40,6 +41,19 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
     click.echo(f"good: {number(len(given), 'file')}, {number(rules, 'rule')}, {number(warnings, 'warning')}")
     if warnings and lint_fatal:
         sys.exit(LINT)
+
+
+def _untestable(loaded: "Loaded") -> int:
+    """Print what is wrong with the tests; return how much."""
+    from responder.trial import mistakes
+
+    if not loaded.tests:
+        return 0
+    assert loaded.settings is not None
+    found = mistakes(loaded.settings, loaded.tests).errors
+    for error in found:
+        click.echo(str(error), err=True)
+    return len(found)
 
 
 def _unbuildable(loaded: "Loaded") -> int:
@@ -92,7 +106,7 @@ def test(files: tuple[Path, ...], wanted: str, junit: Path | None) -> None:
     for file in files_or_default(files):
         loaded = load([file], strict=False)
         print_findings(loaded, warnings=False)
-        if loaded.settings is None:
+        if loaded.settings is None or _untestable(loaded):
             raise click.ClickException(f"{file} has errors; none of its tests was run")
         tests = [one for one in loaded.settings.tests if not one.place.startswith("pack:")]
         chosen = [one for one in tests if named(one.name)]

@@ -38,7 +38,7 @@ from responder.config.server import (
     compile_storage,
 )
 from responder.config.settings import Auth, Kinds, Loaded, Settings
-from responder.config.tests import compile_tests
+from responder.config.tests import compile_tests, written_tests
 from responder.core.signal import Instant
 
 MAX_FILES: Final = 1_000
@@ -203,6 +203,7 @@ def _compiled(files: _Files, kinds: Kinds, vault: Vault, now: Instant, listen: s
         None if report.errors else msgspec.structs.replace(settings, digest=digest),
         report.errors, report.warnings, digest, tuple(files.paths),
         {(section, entry.name): entry.place for section in _PLACED for entry in draft.named(section)},
+        tuple(place for _, place in written_tests(draft)),
     )  # fmt: skip
 
 

@@ -68,7 +68,6 @@ class InputSeries(Struct, frozen=True):
     series: str
     interval: Span
     values: str
-    place: str
 
 
 class InputAlert(Struct, frozen=True):
@@ -80,7 +79,6 @@ class InputAlert(Struct, frozen=True):
     source: str | None
     hold: Span | None
     """Resolved so long after it fired; none: fires to the end."""
-    place: str
 
 
 class Expectation(Struct, frozen=True):
@@ -145,3 +143,5 @@ class Loaded(Struct, frozen=True):
     """Every file that was read, secrets excepted."""
     places: Mapping[tuple[str, str], Place] = {}
     """Where each source, channel and rule stands, by section and name."""
+    tests: tuple[Place, ...] = ()
+    """Where each test stands, in their order."""

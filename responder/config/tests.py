@@ -1,27 +1,38 @@
 """The rule tests of the configuration; ``responder test`` runs them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from responder.config.checking import Place, check, shown
 from responder.config.draft import Draft
-from responder.config.rule_models import AlertForm, ExpectForm, SeriesForm, TestForm
+from responder.config.rule_models import AlertForm, ExpectForm, TestForm
 from responder.config.settings import Expectation, InputAlert, InputSeries, RuleTest
 
 
 def compile_tests(draft: Draft) -> tuple[RuleTest, ...]:
     """Return the tests of all files in their order, each with the places of its parts."""
-    tests = []
     for part in draft.many("tests"):
         if not isinstance(part.raw, list):
             draft.report.error(part.place.mark(), f"expected a list, found {shown(part.raw)}")
+    tests = []
+    first: dict[tuple[str, str], Place] = {}
+    for raw, place in written_tests(draft):
+        form = check(TestForm, raw, place, draft.report)
+        if form is None:
             continue
-        for i, raw in enumerate(part.raw):
-            place = part.place.at(i)
-            form = check(TestForm, raw, place, draft.report)
-            if form is not None:
-                tests.append(_test(form, place, draft))
+        there = first.setdefault((place.document.file, form.name), place)
+        if there is not place:
+            hint = f"it stands at {there.mark('name')} already"
+            draft.report.error(place.mark("name"), f'test "{form.name}" is defined twice', hint)
+        tests.append(_test(form, place, draft))
     return tuple(tests)
+
+
+def written_tests(draft: Draft) -> Iterator[tuple[Any, Place]]:
+    """Yield what stands under ``tests:`` of all files, and where."""
+    for part in draft.many("tests"):
+        if isinstance(part.raw, list):
+            yield from ((raw, part.place.at(i)) for i, raw in enumerate(part.raw))
 
 
 def _test(form: TestForm, place: Place, draft: Draft) -> RuleTest:
@@ -31,21 +42,15 @@ def _test(form: TestForm, place: Place, draft: Draft) -> RuleTest:
         form.name,
         tuple(form.rules),
         form.start,
-        tuple(_series(series, place.at("input_series", i)) for i, series in enumerate(form.input_series)),
-        tuple(_alert(alert, place.at("input_alerts", i)) for i, alert in enumerate(form.input_alerts)),
+        tuple(InputSeries(series.series, series.interval, series.values) for series in form.input_series),
+        tuple(_alert(alert) for alert in form.input_alerts),
         tuple(_expect(expect, place.at("expect", i), draft) for i, expect in enumerate(form.expect)),
         str(place.mark()),
     )
 
 
-def _series(form: SeriesForm, place: Place) -> InputSeries:
-    return InputSeries(form.series, form.interval, form.values, str(place.mark()))
-
-
-def _alert(form: AlertForm, place: Place) -> InputAlert:
-    return InputAlert(
-        form.at, dict(form.labels), dict(form.annotations), form.source, form.for_, str(place.mark())
-    )  # fmt: skip
+def _alert(form: AlertForm) -> InputAlert:
+    return InputAlert(form.at, dict(form.labels), dict(form.annotations), form.source, form.for_)
 
 
 def _expect(form: ExpectForm, place: Place, draft: Draft) -> Expectation:

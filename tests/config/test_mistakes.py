@@ -224,7 +224,7 @@ RULES = {
         '  hint: write \'{alertname=~"Disk.*", env!="dev"}\''
     ),
     when("event: {match: '{a=b}'}"): (
-        '1:52: not a selector: at character 4: expected a quoted value after a=\n'
+        "1:52: not a selector: at character 4: expected a quoted value after a=\n"
         '  hint: write \'{alertname=~"Disk.*", env!="dev"}\''
     ),
     when('event: {match: {labels: {a: {regex: "(?=x)"}}}}'): "1:61: RE2 refuses the regex: invalid perl operator: (?=",
