@@ -30,6 +30,7 @@ from responder.dispatch import Dispatcher
 from responder.handlers import commands, handle, ticks, upkeep
 from responder.house import Source, book_of, build_channels, build_sources
 from responder.intake import Intake, Item, Unavailable
+from responder.log import event_words
 from responder.poller import Poller
 from responder.ports import Context, Webhook
 from responder.resident import Resident
@@ -137,14 +138,8 @@ class Daemon:
         if not log.isEnabledFor(logging.INFO):
             return
         for event in events:
-            log.info(
-                event.kind,
-                extra={
-                    "subject": f"{event.subject_kind}:{event.subject}",
-                    "actor": f"{event.actor.kind}:{event.actor.name}",
-                    "seq": event.seq,
-                },
-            )
+            message, fields = event_words(event, desk)
+            log.info("%s", message, extra=fields)
 
     # Running.
 

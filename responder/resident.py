@@ -17,7 +17,6 @@ from responder.core.availability import Meter
 from responder.core.board import Board
 from responder.core.conditions.state import State
 from responder.core.desk import Asked, Change, Desk, FactKey, Head, KeyState, ProblemRow, SourceState, StateKey
-from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.maintenance import Posted, Window, posted_window
 from responder.core.matcher import CompileRegex
@@ -387,16 +386,3 @@ class Resident:
             self._polled.setdefault(alert.source, set()).add(alert.fp)
         elif alert.ends_at is not None:
             heapq.heappush(self._waiting, (alert.ends_at, ("alert", alert.fp)))
-
-
-def log_of(events: Iterable[Event]) -> list[dict[str, object]]:
-    """Return committed events as log records: who, what, when, to which incident."""
-    return [
-        {
-            "event": e.kind,
-            "subject": f"{e.subject_kind}:{e.subject}",
-            "actor": f"{e.actor.kind}:{e.actor.name}",
-            "at": e.at,
-        }
-        for e in events
-    ]
