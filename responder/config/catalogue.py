@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from responder.config.checking import Place, attempt, check
-from responder.config.draft import Draft
+from responder.config.draft import Draft, Entry
 from responder.config.errors import Mark, Report
 from responder.config.matching import compile_match
 from responder.config.models import (
@@ -124,23 +124,30 @@ def compile_services(draft: Draft) -> dict[str, Service]:
     """Return the services; warns of one without an SLA."""
     services = {}
     for entry in draft.named("services"):
-        form = check(ServiceForm, entry.raw, entry.place, draft.report)
-        if form is None:
-            continue
-        draft.refer("teams", form.team, entry.place.at("team"))
-        if form.flow is not None:
-            draft.refer("flows", form.flow, entry.place.at("flow"))
-        for i, other in enumerate(form.depends_on):
-            draft.refer("services", other, entry.place.at("depends_on", i))
-        if form.sla is not None:
-            draft.refer("slas", form.sla, entry.place.at("sla"))
-        else:
-            draft.report.warn(entry.place.key(), f'the service "{entry.name}" has no SLA', "add sla: NAME")
-        services[entry.name] = Service(
-            entry.name, form.team, form.sla, form.availability, tuple(dict.fromkeys(form.depends_on)), form.org,
-            form.supplier, form.users, form.runbook, form.flow, form.description,
-        )  # fmt: skip
+        with draft.report.entry():
+            service = _service(entry, draft)
+        if service is not None:
+            services[entry.name] = service
     return services
+
+
+def _service(entry: Entry, draft: Draft) -> Service | None:
+    form = check(ServiceForm, entry.raw, entry.place, draft.report)
+    if form is None:
+        return None
+    draft.refer("teams", form.team, entry.place.at("team"))
+    if form.flow is not None:
+        draft.refer("flows", form.flow, entry.place.at("flow"))
+    for i, other in enumerate(form.depends_on):
+        draft.refer("services", other, entry.place.at("depends_on", i))
+    if form.sla is not None:
+        draft.refer("slas", form.sla, entry.place.at("sla"))
+    else:
+        draft.report.warn(entry.place.key(), f'the service "{entry.name}" has no SLA', "add sla: NAME")
+    return Service(
+        entry.name, form.team, form.sla, form.availability, tuple(dict.fromkeys(form.depends_on)), form.org,
+        form.supplier, form.users, form.runbook, form.flow, form.description,
+    )  # fmt: skip
 
 
 def compile_flows(draft: Draft) -> dict[str, Flow]:

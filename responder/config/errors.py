@@ -1,7 +1,8 @@
 """Mistakes of a configuration: where, what, and the way out."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -40,6 +41,14 @@ class Report:
     def warn(self, mark: Mark, problem: str, hint: str = "") -> None:
         if mark not in self._veiled:
             self.warnings.append(ConfigError(mark, problem, hint))
+
+    @contextmanager
+    def entry(self) -> Iterator[None]:
+        """Take the mistakes of one entry; of one that has errors no warnings, which would follow from these."""
+        errors, warnings = len(self.errors), len(self.warnings)
+        yield
+        if len(self.errors) > errors:
+            del self.warnings[warnings:]
 
     def veil(self, marks: Iterable[Mark]) -> None:
         """Take nothing more for these places: what is found there follows from a mistake that was told."""

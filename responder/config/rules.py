@@ -76,11 +76,15 @@ def compile_rules(draft: Draft, kinds: SourceKinds, priorities: PrioritySpec) ->
     waits: list[Reference] = []
     absorbs: list[Reference] = []
     for entry in draft.named("rules"):
-        form = check(RuleForm, entry.raw, entry.place, draft.report)
-        if form is None:
-            continue
-        compiler = _Compiler(draft, entry, form, kinds, priorities)
-        rules[form.id] = compiler.rule(), entry.place
+        errors = len(draft.report.errors)
+        with draft.report.entry():
+            form = check(RuleForm, entry.raw, entry.place, draft.report)
+            if form is None:
+                continue
+            compiler = _Compiler(draft, entry, form, kinds, priorities)
+            rule = compiler.rule()
+        if len(draft.report.errors) == errors:
+            rules[form.id] = rule, entry.place
         waits += compiler.waits
         absorbs += [Reference(form.id, other, entry.place.at("absorbs", i)) for i, other in enumerate(form.absorbs)]
     for reference in (*waits, *absorbs):

@@ -4,7 +4,7 @@ import pytest
 
 from responder.config import promql
 from responder.core.instant import parse_instant
-from tests.config.kit import warnings
+from tests.config.kit import load, warnings
 
 SOURCES = '\nsources: {p: {kind: prometheus, url: "http://x"}}'
 
@@ -159,3 +159,16 @@ topology:
         "  hint: fine among hosts and instances; a service has to stand under services:"
     ]
     assert warnings(text + "  from_labels: [{from: service, to: instance}]\n") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rules: [{id: r, by: [], when: {evnt: {}}}]",
+        "rules: [{id: r, by: [], when: {event: {match: {labels: {a: {regex: '('}}}}}}]",
+        "teams: {t: {lead: l}}\nservices: {s: {team: t, slaa: gold}}",
+    ],
+)
+def test_of_an_entry_with_errors_there_are_no_warnings(text: str):
+    loaded = load(text)
+    assert (len(loaded.errors), loaded.warnings) == (1, [])
