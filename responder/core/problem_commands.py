@@ -1,6 +1,6 @@
 """What people do to problems; each command gives the problem after it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +10,7 @@ from responder.core.board import Rows
 from responder.core.book import Book
 from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor
+from responder.core.incident import Incident
 from responder.core.lifecycle import Invalid, Refused
 from responder.core.problem import Action, KnownError, Problem, Review, Unlawful
 from responder.core.signal import Instant
@@ -181,13 +182,20 @@ def open_by_hand(desk: Desk, book: Book, args: Args, at: Instant, actor: Actor) 
     found = [desk.incident(id) for id in chosen]
     if any(incident is None for incident in found):
         raise Invalid("incidents names one that is not there", "incidents")
-    number, owner = desk.head.next_problem, args.get("owner") or (found[0].team if found and found[0] else actor.name)
+    number, owner = desk.head.next_problem, args.get("owner") or _team_of(book, args.get("service"), found, actor)
     new = Problem(
         number, "manual", owner, at, title=args["title"], service=args.get("service") or "", due_at=args.get("due")
     )
     for id in chosen:
         desk.board.apply(problem.link(number, "", id, at, desk.board).rows)
     return problems.begin(desk, book, new, chosen, "by hand", at, actor=actor)
+
+
+def _team_of(book: Book, service: str | None, chosen: Sequence[Incident | None], actor: Actor) -> str:
+    """Return who owns a problem that nobody was named for: the service's team, else that of its first incident."""
+    if service in book.services:
+        return book.services[service].team
+    return chosen[0].team if chosen and chosen[0] is not None else actor.name
 
 
 def pattern(desk: Desk, row: ProblemRow) -> KnownError | None:

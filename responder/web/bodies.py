@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -28,6 +29,7 @@ MAJOR_UPDATES: Final[Span] = 7 * DAY
 _ID = r"[1-9][0-9]{0,17}"
 _INCIDENT = re.compile(rf"(INC-)?{_ID}")
 _PROBLEM = re.compile(rf"(PRB-)?{_ID}")
+_LINK = re.compile(r"^https?://[^\s\x00-\x1f\x7f]+$", re.IGNORECASE)
 _PLAIN = r"^[^\x00-\x1f\x7f]+$"
 """Names are one line and hold nothing that a database or a terminal would stumble over."""
 
@@ -302,7 +304,7 @@ class OpenProblem(Form):
     title: Title
     incidents: Annotated[list[IncidentRef], Field(max_length=1000)] = []
     owner: Name | None = None
-    """Default: the team of the first incident, else who reports it."""
+    """Default: the team of the service, else of the first incident, else who reports it."""
     service: Name | None = None
     due: At | None = None
 
@@ -349,12 +351,28 @@ class NewMaintenance(Form):
         return self
 
 
+def _link(value: str) -> str:
+    if value and _LINK.match(value) is None:
+        raise ValueError("a link begins with http:// or https://, and holds no spaces")
+    return value
+
+
+Link: TypeAlias = Annotated[
+    str,
+    StringConstraints(max_length=2000),
+    AfterValidator(_link),
+    WithJsonSchema(
+        {"type": "string", "maxLength": 2000, "pattern": f"^$|{_LINK.pattern}", "examples": ["https://ci.example/7"]}
+    ),
+]
+
+
 class NewChange(Form):
     service: Name
     kind: Name = Field(examples=["release"])
     version: Name
     at: At | None = None
-    url: Annotated[str, StringConstraints(max_length=2000)] = ""
+    url: Link = ""
 
 
 # Parameters of lists. One that is empty, as in ``?state=&service=``, is not there.

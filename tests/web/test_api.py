@@ -328,6 +328,8 @@ def test_an_unlawful_transition_says_what_is_allowed(api: Client) -> None:
         ("incidents", {"service": "or\u0000der", "title": "t", "priority": "P1"}, "service"),
         ("incidents", {"service": "order", "title": "t", "priority": "P9"}, "priority"),
         ("changes", {"service": "order", "kind": "release"}, "version"),
+        ("changes", {"service": "order", "kind": "release", "version": "1", "url": "javascript:alert(1)"}, "url"),
+        ("changes", {"service": "order", "kind": "release", "version": "1", "url": "https:// x"}, "url"),
         ("changes", {"service": "order", "kind": "release", "version": "1", "at": "2026-01-05 00:00"}, "at"),
     ],
 )

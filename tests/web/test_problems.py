@@ -237,3 +237,15 @@ def test_a_problem_that_is_not_there_gets_404(api: Client) -> None:
         body = {"text": "x", "effective": True} if name == "review" else {"text": "x"}
         if name in ("note", "workaround", "cause", "review"):
             problem(api.post(f"{P}/7/{name}", body), 404)
+
+
+def test_a_problem_that_nobody_was_named_for_belongs_to_the_team_of_its_service(api: Client) -> None:
+    api.post("/api/v1/incidents", {"service": "elsewhere", "title": "t", "priority": "P3"})
+    for body, owner in (
+        ({"service": "db"}, "noc"),
+        ({"service": "db", "incidents": ["INC-1"]}, "noc"),
+        ({"service": "db", "owner": "bob"}, "bob"),
+        ({"service": "nowhere", "incidents": ["INC-1"]}, "default"),
+        ({}, "alice"),
+    ):
+        assert api.post("/api/v1/problems", {"title": "t", **body}).json()["owner"] == owner, body
