@@ -94,7 +94,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "RecurForm": ("problems[].recur", {
         "same": "`rule`, `service` or labels", "at_least": "so many times", "within": "in so long a time"}),
     "RuleForm": ("rules[]", {
-        "id": "its name", "by": "labels that tell one tracked thing from another; may be []", "when": "exactly one kind",
+        "id": "its name: no blanks, no control characters, none of `/ ? # % \\`", "by": "labels that tell one tracked thing from another; may be []", "when": "exactly one kind",
         "incident": "what it opens; without it the rule only feeds others",
         "by_missing": "`separate` (by fingerprint, default) or `skip`", "unclaimed": "only alerts that no other `event` rule matches",
         "mode": "`notify` (default) or `observe`: opens nothing, is only counted",
@@ -142,7 +142,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "name": "the sentence it proves", "rules": "those under test; all if left out", "start": "2026-01-05T00:00:00Z",
         "input_series": "samples", "input_alerts": "alerts", "expect": "what there is, and when"}),
     "SeriesForm": ("tests[].input_series[]", {
-        "series": "`metric{rule=\"ID\", label=\"value\"}`", "interval": "between samples", "values": "promtool notation"}),
+        "series": "`metric{rule=\"ID\", label=\"value\"}`", "interval": "between samples", "values": "promtool notation: `10 20`, `10x4` (five times 10), `10+5x4`; `_` is no sample, and as in Prometheus an evaluation then takes the newest one of the last 5m; `stale` ends the series at once"}),
     "AlertForm": ("tests[].input_alerts[]", {
         "at": "from the start", "source": "of the signal", "labels": "its labels", "annotations": "its annotations",
         "for": "resolved after so long"}),

@@ -207,7 +207,7 @@ class _Alert:
         self._remarks.append(f"{self._place.mark(*steps)}: {self._alert['alert']}: {words}")
 
     def _id(self, taken: set[str]) -> str:
-        name = self._alert["alert"]
+        name = re.sub(r"[\s/?#%\\\x00-\x1f\x7f]+", "-", self._alert["alert"])  # what no id may have
         candidates = [
             name,
             f"{name}-{self._labels.get('severity', '2')}",

@@ -1,11 +1,15 @@
 """What is allowed and looks wrong all the same: warnings of ``responder check``."""
 
+import re
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from responder.config.checking import Place
 from responder.config.errors import Report
 from responder.config.promql import filters, kept_labels
 from responder.core.rule import EventOf, EventWhen, Match, MetricWhen, Rule, members
+
+_LABEL: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 def lint_rules(rules: Mapping[str, tuple[Rule, Place]], report: Report) -> None:
@@ -13,6 +17,10 @@ def lint_rules(rules: Mapping[str, tuple[Rule, Place]], report: Report) -> None:
     same: dict[tuple[str | None, str, bool], str] = {}
     for rule, place in rules.values():
         when = place.at("when")
+        for i, label in enumerate(rule.by):
+            if not _LABEL.fullmatch(label):
+                hint = "names are of letters, digits and _, unless the sender knows UTF-8 names"
+                report.warn(place.mark("by", i), f'"{label}" is no usual name of a label', hint)
         if isinstance(rule.when, MetricWhen):
             _lint_metric(rule, rule.when, place, report)
         for event, where in _events(rule, when):

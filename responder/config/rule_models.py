@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from responder.config.models import (
     LIST,
@@ -23,6 +23,17 @@ from responder.ports import Duration, PriorityName
 
 TESTS_START: Instant = 1_767_571_200_000_000
 """2026-01-05T00:00:00Z"""
+
+
+def _rule_id(text: str) -> str:
+    if not text.isprintable() or any(char.isspace() or char in "/?#%\\" for char in text):
+        raise ValueError(
+            f"{text!r} can't be the id of a rule\nit becomes a label and part of URLs: no blanks, none of / ? # % \\"
+        )
+    return text
+
+
+RuleId: TypeAlias = Annotated[Name, AfterValidator(_rule_id)]
 
 
 class ValueForm(Form):
@@ -167,7 +178,7 @@ class IncidentForm(Form):
 
 
 class RuleForm(Form):
-    id: Name
+    id: RuleId
     by: Names = Field(description="the labels that make one key; [] makes one key of the whole rule")
     when: WhenForm
     incident: IncidentForm | None = None

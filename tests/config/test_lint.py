@@ -172,3 +172,10 @@ topology:
 def test_of_an_entry_with_errors_there_are_no_warnings(text: str):
     loaded = load(text)
     assert (len(loaded.errors), loaded.warnings) == (1, [])
+
+
+def test_a_label_of_an_unusual_name_is_a_warning():
+    assert warnings("rules: [{id: r, by: [ok_1, bad-label], when: {event: {match: {labels: {a: b}}}}}]") == [
+        'responder.yml:1:28: "bad-label" is no usual name of a label\n'
+        "  hint: names are of letters, digits and _, unless the sender knows UTF-8 names"
+    ]

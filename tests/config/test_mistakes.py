@@ -306,6 +306,17 @@ def test_a_folder_that_is_missing_here_is_a_warning(tmp_path: Path):
     assert warning.problem == f"the folder {tmp_path}/none does not exist here, so that nothing would start"
 
 
+@pytest.mark.parametrize("id", ["bad id!", "a/b", "a?b", "a\\b", "50%", "a\u00a0b"])
+def test_an_id_that_no_url_can_carry_is_refused(id: str):
+    [error] = errors(f"rules: [{{id: '{id}', by: [], when: {{event: {{match: {{labels: {{a: b}}}}}}}}}}]")
+    assert error.startswith(f"responder.yml:1:14: {id!r} can't be the id of a rule\n")
+
+
+@pytest.mark.parametrize("id", ["KubePodCrashLooping", "node:disk_full", "störung-1", "a.b@c!", "警报"])
+def test_an_id_may_be_a_word_of_any_language(id: str):
+    assert errors(f"rules: [{{id: '{id}', by: [], when: {{event: {{match: {{labels: {{a: b}}}}}}}}}}]") == []
+
+
 def test_the_base_of_these_tests_is_sound():
     assert errors(BASE + RULE) == []
 
