@@ -14,7 +14,7 @@ from msgspec import Struct
 from responder.core import keys, lifecycle, problems
 from responder.core.alert import Alert, Ended, Joined, observe
 from responder.core.book import UNKNOWN, Book
-from responder.core.conditions import FORGET_AFTER, step
+from responder.core.conditions import FORGET_AFTER, event, step
 from responder.core.conditions.state import Closed, Due, Edge, Opened, Sampled, Seen, State, Told
 from responder.core.desk import Desk, KeyState
 from responder.core.event import Actor
@@ -103,7 +103,8 @@ def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -
             joined.append(tell_hit(desk, book, hit, told, alert))
         elif (entry := guarded(desk, hit.rule, tell_hit, book, hit, told, alert)) is not None:
             joined.append(entry)
-        expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
+        if book.expires:
+            expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
     if expire and (alert.ends_at is None or alert.timeout):
         alert = msgspec.structs.replace(alert, ends_at=now + expire, timeout=True)
     if joined:
@@ -154,8 +155,7 @@ def _tell_seen(desk: Desk, book: Book, alert: Alert, now: Instant) -> None:
 
 
 def _distinct(hit: Hit, signal: Signal) -> str:
-    when = hit.rule.when
-    return signal.labels.get(when.distinct, "") if isinstance(when, CountWhen) and when.distinct else ""
+    return signal.labels.get(hit.distinct, "") if hit.distinct else ""
 
 
 def guarded(desk: Desk, rule: Rule, work: Callable[[Desk, *Args], T], *args: *Args) -> T | None:
@@ -179,8 +179,14 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
         lifecycle.stop_taking(desk, book, incident, told.at)
         row = msgspec.structs.replace(row, state=State(), incident=None)
         desk.states.put(hit.place, row)
+    is_event = isinstance(rule.when, EventWhen)
+    if is_event and row is not None and incident is not None and _only_counts(book, row, incident, told):
+        state = event.one_more(row.state)
+        desk.states.put(hit.place, msgspec.structs.replace(row, state=state, seen_at=max(row.seen_at, told.at)))
+        join(desk, book, rule, incident, alert, momentary=False)
+        return incident.id
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
-    joining = joining_of(book, rule, cause, told.at) if isinstance(rule.when, EventWhen) else None
+    joining = joining_of(book, rule, cause, told.at) if is_event else None
     known, parted = incident is not None and incident.taking, False
     if joining is not None and known and incident is not None and row is not None:
         parted = problems.before_joining(desk, book, joining, incident)
@@ -201,6 +207,14 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
     incident = desk.incidents.get(incident.id) or incident
     join(desk, book, rule, incident, alert, told.momentary)
     return incident.id
+
+
+def _only_counts(book: Book, row: KeyState, incident: Incident, told: Opened) -> bool:
+    """Say whether an alert is one more of an open ``event`` key: no edge, and no problem to look for."""
+    return (
+        not book.specs and not told.momentary and row.state.phase == "open"
+        and incident.taking and incident.max_age is None
+    )  # fmt: skip
 
 
 def joining_of(book: Book, rule: Rule, cause: Cause, at: Instant) -> problems.Joining | None:
@@ -229,13 +243,11 @@ def join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, m
         common = {name: value for name, value in labels.items() if name not in incident.labels}
     elif not common.items() <= labels.items():
         common = {name: value for name, value in common.items() if labels.get(name) == value}
-    counts = {"alerts_count": incident.alerts_count + 1, "firing": incident.firing + (not momentary)}
-    started_at = min(incident.started_at, alert.starts_at)
-    if common is incident.common and started_at == incident.started_at:
-        incident = desk.recount(incident, **counts)
-    else:
+    if common is not incident.common or alert.starts_at < incident.started_at:
         desk.counted.discard(incident.id)
-        incident = desk.amend(incident, common=common, started_at=started_at, **counts)
+        incident = desk.amend(incident, common=common, started_at=min(incident.started_at, alert.starts_at))
+    count, firing = incident.alerts_count + 1, incident.firing + (not momentary)
+    incident = desk.recount(incident, alerts_count=count, firing=firing)
     form = rule.incident
     if incident.alerts_count > 1 and incident.priority != "P1" and form is not None and not form.priority.fixed:
         context = {"key": incident.key, "labels": labels, "annotations": alert.annotations}

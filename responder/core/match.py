@@ -47,6 +47,8 @@ class Hit(Struct, frozen=True, gc=False):
     key_hash: int
     place: tuple[str, int]
     """(rule id, key hash), under which the key's state is kept."""
+    distinct: str = ""
+    """The label of which a ``count`` rule counts the values, if any."""
 
 
 def canonical(values: Mapping[str, str]) -> Key:
@@ -203,7 +205,8 @@ class Index:
             key = key_for(entry.rule, labels, signal.fp)
             if key is None:
                 return None
-            hit = Hit(entry.rule, entry.member, key.values, key.text, key.hash, (entry.rule.id, key.hash))
+            place = (entry.rule.id, key.hash)
+            hit = Hit(entry.rule, entry.member, key.values, key.text, key.hash, place, _distinct(entry.rule) or "")
             if "" not in values:
                 self._make_room()
                 entry.hits[values] = hit
@@ -228,11 +231,16 @@ def _conditions(rules: Iterable[Rule]) -> Iterator[tuple[Rule, int, EventOf]]:
                 yield rule, number, member.event
 
 
+def _distinct(rule: Rule) -> str | None:
+    return rule.when.distinct if isinstance(rule.when, CountWhen) else None
+
+
 def _names(entry: _Entry) -> Iterator[str]:
     """Yield the labels that an entry and its key look at."""
     yield from entry.rule.by
-    if isinstance(entry.rule.when, CountWhen) and entry.rule.when.distinct:
-        yield entry.rule.when.distinct
+    distinct = _distinct(entry.rule)
+    if distinct:
+        yield distinct
     for match in _parts(entry.of.match):
         yield from (test.name for test in match.labels)
 

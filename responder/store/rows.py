@@ -45,7 +45,7 @@ def decoder(type_: type[T]) -> Callable[[str], T]:
 def alert_row(a: Alert) -> Row:
     return (
         a.id, a.fp, a.source, text_of(a.labels), text_of(a.annotations), a.starts_at, a.ends_at, a.updated_at,
-        a.since, clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", dedup_text(a.dedup), a.polled,
+        a.since, clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", a.dedup and dedup_text(a.dedup), a.polled,
     )  # fmt: skip
 
 

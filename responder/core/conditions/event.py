@@ -4,6 +4,11 @@ from responder.core.conditions.state import Closed, Edge, Opened, State, Told, T
 from responder.core.rule import EventWhen
 
 
+def one_more(state: State) -> State:
+    """Return the state of an open key after one more alert began: no edge."""
+    return State("open", state.since, None, state.firing + 1)
+
+
 def step(when: EventWhen, state: State, told: Told) -> Turn:
     """Open with the first firing alert, close when none fires any more.
 
@@ -11,7 +16,7 @@ def step(when: EventWhen, state: State, told: Told) -> Turn:
     """
     if isinstance(told, Opened):
         if state.phase == "open":
-            return Turn(state) if told.momentary else Turn(State("open", state.since, None, state.firing + 1))
+            return Turn(state) if told.momentary else Turn(one_more(state))
         at = max(told.at, state.since)
         if told.momentary:
             return Turn(State("closed", at), (Edge(True, at), Edge(False, at)))
