@@ -3,7 +3,7 @@
 import getpass
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from responder.cli.problems import problems
 from responder.cli.server import Server
 from responder.cli.tables import clean, show
 from responder.clock import SystemClock
+from responder.core.incident import Flag
 from responder.core.instant import format_instant, parse_instant
 from responder.core.matcher import Matcher, parse_matcher
 
@@ -41,8 +42,8 @@ GROUPS: Final[Mapping[str, click.Command]] = {
 @click.option("--priority", multiple=True, type=PRIORITIES)
 @click.option("--rule", multiple=True)
 @click.option("--problem", metavar="PRB-N")
-@click.option("--flag", metavar="FLAG", help="Such as major, planned, snoozed, orphaned.")
-@click.option("-q", "--search", metavar="TEXT", help="Within the title.")
+@click.option("--flag", type=click.Choice(get_args(Flag)))
+@click.option("-q", "--search", metavar="TEXT", help="Within the title, or the id.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="0: all there are.")
 @connection
 def incidents_list(

@@ -17,6 +17,8 @@ from responder.core.sla import ClockInputs
 State: TypeAlias = Literal["open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"]
 KEPT_STAGES: Final = 50
 """Newest stages that an incident shows; the timeline knows all."""
+Flag: TypeAlias = Literal["snoozed", "suppressed", "planned", "orphaned", "major", "review_due", "exempt"]
+"""``suppressed`` is worked out when an incident is shown; the others stand in its row."""
 RESPONDER: Final = "responder"
 """The source of what no signal opened: it did not come, or another rule's edge did."""
 UNRESOLVED: Final = frozenset({"open", "acknowledged", "in_progress", "paused"})

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, bindparam, func, select
+from sqlalchemy import Connection, Engine, Select, bindparam, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from responder.core.alert import Alert
@@ -247,7 +247,7 @@ class Reader:
         """Return incidents, newest first, with an id below *below*.
 
         *where*: ``state``, ``service``, ``priority``, ``rule`` (lists of values), ``ids`` (a short list),
-        ``problem`` (an id), ``flag``, ``q`` (text within the title).
+        ``problem`` (an id), ``flag``, ``q`` (text within the title), ``q_id`` (or this id).
         """
         table = schema.incident
         query = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
@@ -263,7 +263,8 @@ class Reader:
         if where.get("flag"):
             query = query.where((" " + table.c.flags + " ").contains(f" {where['flag']} ", autoescape=True))
         if where.get("q"):
-            query = query.where(func.lower(table.c.title).contains(where["q"].lower(), autoescape=True))
+            named = func.lower(table.c.title).contains(where["q"].lower(), autoescape=True)
+            query = query.where(named if where.get("q_id") is None else or_(named, table.c.id == where["q_id"]))
         with self._engine.connect() as connection:
             return [rows.incident_of(body) for (body,) in connection.execute(query)]
 

@@ -27,6 +27,7 @@ from responder.store.transaction import DataRefused
 from responder.web import bodies, http, views
 from responder.web.endpoint import PREFIX, Backend, IfMatch, actor_of, encode, json_answer, version_of
 from responder.web.maintenance import Maintenance, add_maintenance
+from responder.web.mistakes import words_of
 from responder.web.problems import Problems, add_problems
 from responder.web.shapes import (
     ChangeList,
@@ -379,8 +380,9 @@ def _on_mistakes(request: Request, raised: RequestValidationError) -> Response:
         return _problem(400, f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][1]}")
     if first["loc"][0] == "path":
         return _problem(404, f"there is nothing at {request.url.path}")
-    mistakes = [{"loc": [_clean(part) for part in e["loc"]], "msg": _clean(_sentence(e["msg"]))} for e in errors]
-    where = ".".join(str(part) for part in mistakes[0]["loc"][1:])
+    mistakes = [{"loc": [_clean(part) for part in e["loc"]], "msg": _clean(words_of(e))} for e in errors]
+    loc = mistakes[0]["loc"]
+    where = str(loc[1]) if loc[0] == "query" else ".".join(str(part) for part in loc[1:])
     detail = f"{where}: {mistakes[0]['msg']}" if where else str(mistakes[0]["msg"])
     return _problem(422, detail, errors=mistakes)
 
@@ -402,10 +404,6 @@ def _on_http(app: FastAPI, request: Request, raised: HTTPException) -> Response:
 
 def _methods(route: Any, path: str) -> set[str]:
     return route.methods if route.path_regex.match(path) else set()
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
 
 
 def _clean(part: Any) -> Any:

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from responder.core.incident import UNRESOLVED
+from responder.core.incident import UNRESOLVED, Flag, State
 from responder.core.instant import parse_instant, parse_span
 from responder.core.problem import UNRESOLVED as OPEN_PROBLEMS
 from responder.core.problem import Origin
@@ -30,8 +30,13 @@ _ID = r"[1-9][0-9]{0,17}"
 _INCIDENT = re.compile(rf"(INC-)?{_ID}")
 _PROBLEM = re.compile(rf"(PRB-)?{_ID}")
 _LINK = re.compile(r"^https?://[^\s\x00-\x1f\x7f]+$", re.IGNORECASE)
-_PLAIN = r"^[^\x00-\x1f\x7f]+$"
+PLAIN: Final = r"^[^\x00-\x1f\x7f]+$"
 """Names are one line and hold nothing that a database or a terminal would stumble over."""
+NOT_EMPTY: Final = r"\S"
+ONE_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
+NO_NUL: Final = r"^[^\x00]*$"
+CURSOR: Final = rf"^({_ID})?$"
+PROBLEM_NAME: Final = rf"^((PRB-)?{_ID})?$"
 
 
 def _instant(value: object) -> Instant:
@@ -57,9 +62,9 @@ def _number(value: object) -> int:
     return int(value.removeprefix("INC-"))
 
 
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=_PLAIN, max_length=200)]
-Title: TypeAlias = Annotated[str, StringConstraints(pattern=_PLAIN, max_length=500)]
-Reason: TypeAlias = Annotated[str, StringConstraints(pattern=r"\S", max_length=1000)]
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=PLAIN, max_length=200)]
+Title: TypeAlias = Annotated[str, StringConstraints(pattern=PLAIN, max_length=500)]
+Reason: TypeAlias = Annotated[str, StringConstraints(pattern=NOT_EMPTY, max_length=1000)]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=10_000)]
 At: TypeAlias = Annotated[Instant, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 """RFC 3339 with an offset; microseconds inside."""
@@ -93,7 +98,7 @@ Labels: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "propertyNames": {"pattern": _PLAIN, "maxLength": 200},
+            "propertyNames": {"pattern": PLAIN, "maxLength": 200},
             "additionalProperties": {"type": "string", "maxLength": 1000},
             "maxProperties": 64,
         }
@@ -143,7 +148,7 @@ class Cancel(Form):
 
 
 class Note(Form):
-    text: Annotated[str, StringConstraints(pattern=r"\S", max_length=10_000)]
+    text: Annotated[str, StringConstraints(pattern=NOT_EMPTY, max_length=10_000)]
     review: StrictBool = False
     """It is the review that a major incident waits for."""
 
@@ -377,12 +382,20 @@ class NewChange(Form):
 
 # Parameters of lists. One that is empty, as in ``?state=&service=``, is not there.
 
-Wanted: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=200)]
+Wanted: TypeAlias = Annotated[str, StringConstraints(pattern=ONE_LINE, max_length=200)]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000)]
 Newest: TypeAlias = Literal["newest", "all"]
-StateFilter: TypeAlias = Literal[
-    "", "unresolved", "open", "acknowledged", "in_progress", "paused", "resolved", "closed", "cancelled"
-]
+StateFilter: TypeAlias = Literal["", "unresolved", State]
+
+
+def _parts(values: object) -> object:
+    """Split alternatives that are written with commas: ``state=open,paused`` is ``state=open&state=paused``."""
+    if not isinstance(values, list):
+        return values
+    return [part for value in values for part in (value.split(",") if isinstance(value, str) else [value])]
+
+
+Parts: Final = BeforeValidator(_parts)
 
 
 class Page(Form):
@@ -393,21 +406,21 @@ class Page(Form):
 
 class NumberedPage(Form):
     limit: Limit = 100
-    cursor: Annotated[str, StringConstraints(pattern=rf"^({_ID})?$")] = ""
+    cursor: Annotated[str, StringConstraints(pattern=CURSOR)] = ""
     """``next`` of the page before."""
 
 
 class Filters(Form):
     """Which incidents; values of one parameter are alternatives, parameters narrow each other."""
 
-    state: list[StateFilter] = []
+    state: Annotated[list[StateFilter], Parts] = []
     service: list[Wanted] = []
-    priority: list[Literal["", "P1", "P2", "P3", "P4", "P5"]] = []
+    priority: Annotated[list[Literal["", Priority]], Parts] = []
     rule: list[Wanted] = []
-    problem: Annotated[str, StringConstraints(pattern=rf"^((PRB-)?{_ID})?$")] = ""
-    flag: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20\x7f]*$", max_length=200)] = ""
-    q: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=200)] = ""
-    """Text within the title."""
+    problem: Annotated[str, StringConstraints(pattern=PROBLEM_NAME)] = ""
+    flag: Literal["", Flag] = ""
+    q: Annotated[str, StringConstraints(pattern=NO_NUL, max_length=200)] = ""
+    """Text within the title, or the id."""
     alerts: Newest = "newest"
 
     def where(self) -> dict[str, Any]:
@@ -421,6 +434,7 @@ class Filters(Form):
             "problem": int(self.problem.removeprefix("PRB-")) if self.problem else None,
             "flag": self.flag,
             "q": self.q,
+            "q_id": int(self.q.upper().removeprefix("INC-")) if _INCIDENT.fullmatch(self.q.upper()) else None,
         }
 
 
@@ -437,9 +451,9 @@ class ChangePage(NumberedPage):
 class ProblemPage(NumberedPage):
     """A page of problems, newest first."""
 
-    state: list[Literal["", "unresolved"] | ProblemState] = []
+    state: Annotated[list[Literal["", "unresolved", ProblemState]], Parts] = []
     service: list[Wanted] = []
-    origin: list[Literal[""] | Origin] = []
+    origin: Annotated[list[Literal["", Origin]], Parts] = []
 
     def where(self) -> dict[str, Any]:
         """Return the filters as :meth:`responder.store.reader.Reader.problems` takes them."""

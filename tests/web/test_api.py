@@ -111,6 +111,9 @@ def test_filters_narrow_a_list_and_empty_ones_do_not(api: Client) -> None:
     assert ids(api, "?q=_low") == []
     assert ids(api, "?problem=PRB-1") == ids(api, "?problem=1") == []
     assert ids(api, "?flag=major") == []
+    assert ids(api, "?q=INC-3") == ids(api, "?q=inc-3") == ids(api, "?q=3") == ["INC-3"]
+    assert ids(api, "?q=INC-77") == []
+    assert ids(api, "?state=open,cancelled&priority=P1,P2") == ["INC-3", "INC-2", "INC-1"]
 
 
 def test_a_timeline_says_who_did_what_and_when_with_its_hash(api: Client, house: House) -> None:
@@ -352,11 +355,35 @@ def test_all_mistakes_of_a_body_are_told_at_once(api: Client) -> None:
 @pytest.mark.parametrize(
     ("query", "where"),
     [("?limit=0", "limit"), ("?limit=1001", "limit"), ("?cursor=x", "cursor"), ("?state=broken", "state"),
-     ("?priority=P0", "priority"), ("?sevice=order", "sevice"), ("?q=%00", "q"), ("?problem=INC-1", "problem")],
+     ("?priority=P0", "priority"), ("?sevice=order", "sevice"), ("?q=%00", "q"), ("?flag=bogus", "flag"), ("?state=open,broken", "state"), ("?problem=INC-1", "problem")],
 )  # fmt: skip
 def test_a_parameter_that_is_wrong_gets_422_and_its_name(api: Client, query: str, where: str) -> None:
     refused = problem(api.get(f"/api/v1/incidents{query}"), 422)
     assert refused["errors"][0]["loc"][:2] == ["query", where]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("incidents?state=bogus", None, "state: must be one of unresolved, open, acknowledged, in_progress, paused, resolved, closed, cancelled"),
+        ("incidents?flag=bogus", None, "flag: must be one of snoozed, suppressed, planned, orphaned, major, review_due, exempt"),
+        ("incidents?limit=many", None, "limit: must be a whole number"),
+        ("incidents?limit=0", None, "limit: must be greater than or equal to 1"),
+        ("incidents?cursor=x", None, "cursor: must be the `next` of the page before"),
+        ("incidents?colour=red", None, "colour: is not known here"),
+        ("problems?state=bogus", None, "state: must be one of unresolved, open, investigating, known_error, resolved, closed"),
+        ("incidents/1/reopen", {"reason": " "}, "reason: must not be empty"),
+        ("incidents/1/reopen", {}, "reason: is missing"),
+        ("incidents/1/assign", {"to": "a\nb"}, "to: must be one line of text, and not empty"),
+        ("incidents/1/note", {"text": "x" * 10_001}, "text: must have at most 10000 characters"),
+        ("incidents/1/pause", {"reason": "lunch"}, "reason: must be one of customer, supplier, change"),
+        ("incidents/1/snooze", {"until": "soon"}, "until: an instant is RFC 3339 with an offset: 2026-01-05T00:00:00Z, 2026-01-05T08:00:00+08:00"),
+        ("changes", {"service": "s", "kind": "k", "version": "1", "url": "javascript:x"}, "url: a link begins with http:// or https://, and holds no spaces"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_plain_words(api: Client, path: str, body: Any, words: str) -> None:
+    answer = api.get(f"/api/v1/{path}") if body is None else api.post(f"/api/v1/{path}", body)
+    assert problem(answer, 422)["detail"] == words
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
