@@ -243,11 +243,25 @@ class _Alert:
             yield f"      open: {{{threshold.opens()}{pending}}}{_comment(threshold)}"
             if keep:
                 yield f"      close: {{{threshold.closes()}, for: {format_span(keep)}}}"
+                yield f"      no_data: {self._no_data(query, keep)}"
+                return
         else:
             yield f"      open: {{above: {ANY}{pending}}}  # any sample: the query drops what is well"
             if keep:
                 self._remark("keep_firing_for needs a threshold beside the query; left out", "keep_firing_for")
         yield "      no_data: close"
+
+    def _no_data(self, query: str, keep: Span) -> str:
+        """Return what comes nearest to ``keep_firing_for``, which is there for series that vanish too.
+
+        Its wait for such has no counterpart: ``keep`` waits for the series, ``close`` not at all.
+        """
+        nearest, words = ("close", "closes at once") if _drops(query) else ("keep", "stays open until it is back")
+        self._remark(
+            f"a series that vanishes {words} (no_data: {nearest}); Prometheus resolves it after {format_span(keep)}",
+            "keep_firing_for",
+        )
+        return nearest
 
     def _interval(self) -> Span:
         text = str(self._group.get("interval") or EVERY)
@@ -320,6 +334,19 @@ def threshold_of(expr: str) -> Threshold | None:
     if not query or number is None or _number(query) is not None:
         return None
     return Threshold(query, found[0]["compare"], number)
+
+
+def _drops(query: str) -> bool:
+    """Say whether a query may lose a series because all is well: it compares, or asks for one beside another."""
+    tokens = [token for token in _TOKEN.finditer(query) if token[0].strip() and not token["comment"]]
+    braces = 0
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        braces += (token["other"] == "{") - (token["other"] == "}")
+        if braces == 0 and token["compare"] and not (after and after["word"] == "bool"):
+            return True
+        if braces == 0 and token["word"] in ("and", "unless"):
+            return True
+    return False
 
 
 def _unwrapped(expr: str) -> str:

@@ -171,7 +171,34 @@ def test_keep_firing_for_holds_the_close(tmp_path: Path):
     when = rules["A"].when
     assert isinstance(when, MetricWhen) and when.close is not None
     assert (when.open.hold, when.close.hold, when.close.b) == (24 * 60 * MINUTE, 10 * MINUTE, 0)
-    assert remarks == ["a.yml:6:71: B: keep_firing_for needs a threshold beside the query; left out"]
+    assert (when.no_data, remarks) == (
+        "keep",
+        [
+            "a.yml:5:74: A: a series that vanishes stays open until it is back (no_data: keep); Prometheus resolves it after 10m",
+            "a.yml:6:71: B: keep_firing_for needs a threshold beside the query; left out",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("expr", "no_data"),
+    [
+        ("sum by (x) (a) / (sum by (x) (b) > 5) > 2", "close"),
+        ("sum by (x) (a unless b) > 2", "close"),
+        ("sum by (x) (a > bool 5) > 2", "keep"),
+        ("sum by (x) (a{b!='c'}) > 2", "keep"),
+    ],
+)
+def test_a_query_that_drops_what_is_well_closes_when_that_is_gone(tmp_path: Path, expr: str, no_data: str):
+    rules, [remark] = imported(tmp_path, f'        - {{alert: A, expr: "{expr}", keep_firing_for: 5m}}\n')
+    when = rules["A"].when
+    assert isinstance(when, MetricWhen) and when.no_data == no_data
+    assert f"(no_data: {no_data}); Prometheus resolves it after 5m" in remark
+
+
+def test_a_name_that_no_id_can_be_gets_dashes(tmp_path: Path):
+    rules, _ = imported(tmp_path, "        - {alert: Disk / is full, expr: sum by (x) (a) > 0}\n")
+    assert list(rules) == ["Disk-is-full"]
 
 
 # Keys
