@@ -256,6 +256,8 @@ def next_alarms(inputs: ClockInputs, sla: Sla, calendar: Calendar, after: Instan
     for which in WHICH:
         clock = _clock(inputs, which)
         target = clock.target(sla)
+        if clock.was_short(inputs.opened_at, target, sla):
+            continue
         breached_at = clock.breached_at(sla, calendar, None)
         if target is not None:
             for percent in sorted(sla.warn_at):
@@ -284,6 +286,12 @@ class _Clock(Struct, frozen=True, gc=False):
     def target(self, sla: Sla) -> Span | None:
         """Return the target in force; a stopped clock keeps its own."""
         return self._of(sla, self.in_force[-1][1])
+
+    def was_short(self, opened_at: Instant, target: Span | None, sla: Sla) -> bool:
+        """Say at a glance that the clock has stopped before any warning: not even so much real time had passed."""
+        if self.stopped_at is None or self.recorded is not None or target is None or len(self.in_force) > 1:
+            return False
+        return (self.stopped_at - opened_at) * 100 < target * min((*sla.warn_at, 100))
 
     def elapsed(self, calendar: Calendar, as_of: Instant) -> Span:
         elapsed = self.spent
