@@ -27,7 +27,7 @@ from responder.store.transaction import Writer
 
 PAGE = 500
 UNWRITTEN = 2000
-"""Events that are decided before they are written together."""
+"""Events, or occurrences of alerts, that are decided before they are written together."""
 
 
 class _Memory(Resident):
@@ -81,14 +81,14 @@ class Rehearsal:
 
     def __init__(
         self, book: Book, start: Instant, on_event: Callable[[Event], None] | None = None, file: Path | None = None,
-        deliver: Callable[[Message], Transient | Permanent | None] | None = None, counting: bool = True,
+        deliver: Callable[[Message], Transient | Permanent | None] | None = None, timeline: bool = True,
     ) -> None:  # fmt: skip
         """Begin at *start* with an empty store in memory or, for long histories, in a file of no durability.
 
         *deliver* makes an attempt and returns what went wrong; without it no messages are written.
-        Without *counting* there are no facts, which nothing but ``/metrics`` shows.
+        Without a *timeline* neither events are kept nor facts: who shows rows at the end needs neither.
         """
-        self.book, self.now, self._deliver, self._counting = book, start, deliver, counting
+        self.book, self.now, self._deliver, self._timeline = book, start, deliver, timeline
         self._on_event = on_event
         engine = scratch(file)
         self._reader = Reader(engine)
@@ -126,18 +126,19 @@ class Rehearsal:
     def _take(self, item: Any) -> Any:
         desk = Desk(self.resident)
         result = handle(item, desk, self.book, self.now, self.resident, self._away)
-        if not self._counting:
-            desk.facts.clear()
         if self._deliver is None:
             desk.outbox.changed.clear()
         desk.dues = {row.id: self._due_of(row) for row in desk.stored_incidents()}
-        self.resident.apply(desk)
-        self._unwritten.merge(desk)
-        if len(self._unwritten.events) >= UNWRITTEN:
-            self.flush()
         if self._on_event is not None:
             for event in desk.events:
                 self._on_event(event)
+        if not self._timeline:
+            desk.events.clear()
+            desk.facts.clear()
+        self.resident.apply(desk)
+        self._unwritten.merge(desk)
+        if max(len(self._unwritten.events), len(self._unwritten.occurrences)) >= UNWRITTEN:
+            self.flush()
         return result
 
     def flush(self) -> None:

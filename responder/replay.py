@@ -66,7 +66,7 @@ def replay_alerts(
         if to is not None and to < start:
             raise ReplayError(f"{path}: the first line is of {format_instant(start)}, which is after --to")
         last = start
-        rehearsal = Rehearsal(book_of(settings), start, file=Path(folder) / "replay.db")
+        rehearsal = Rehearsal(book_of(settings), start, file=Path(folder) / "replay.db", timeline=False)
         for place, at, body in chain([first], lines):
             if to is not None and at > to:
                 break
@@ -98,7 +98,7 @@ def replay_metrics(settings: Settings, url: str, start: Instant, end: Instant, p
     book = book_of(settings)
     signals = 0
     with TemporaryDirectory() as folder:
-        rehearsal = Rehearsal(book, start, file=Path(folder) / "replay.db", counting=False)
+        rehearsal = Rehearsal(book, start, file=Path(folder) / "replay.db", timeline=False)
         for at, query, samples in asyncio.run(_history(book, url, start, end)):
             last_at = at - query.every if at - query.every >= start else None
             rehearsal.at(at, MetricPolled(query.source, query, at, samples, last_at))

@@ -372,7 +372,7 @@ class Desk:
 
     def merge(self, item: "Desk") -> None:
         """Take over what an item decided over this desk."""
-        if item.incidents.changed:
+        if item.incidents.changed and (self.counted or item.counted):
             written = item.incidents.changed.keys() - item.counted
             self.counted -= written
             self.counted |= {id for id in item.counted if id not in self.incidents.changed}
@@ -387,8 +387,11 @@ class Desk:
         self.events += item.events
         self.links += item.links
         self.occurrences |= item.occurrences
-        for key, by in item.facts.items():
-            self.facts[key] = self.facts.get(key, 0.0) + by
+        if self.facts:
+            for key, by in item.facts.items():
+                self.facts[key] = self.facts.get(key, 0.0) + by
+        else:
+            self.facts.update(item.facts)
         self.deduped |= item.deduped
         self._opened |= item._opened
         self.asked |= item.asked

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from responder.core.signal import DAY, HOUR, MINUTE, SECOND, Instant, Span
 
@@ -48,6 +49,7 @@ def parse_instant(text: str) -> Instant:
         return EARLIEST if text.startswith("0001") else LATEST
 
 
+@lru_cache(4096)  # one instant stands in many places of what is shown
 def format_instant(at: Instant) -> str:
     """Return RFC 3339 in UTC with as many digits as needed: ``2026-01-05T00:00:00Z``."""
     text = to_datetime(min(max(at, EARLIEST), LATEST)).isoformat()
