@@ -2,8 +2,8 @@
 
 import itertools
 import secrets
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table
@@ -238,25 +238,24 @@ class Writer:
         return numbered, values, head
 
 
-WIDE: Final = 128
-"""Rows of one statement: SQLite's driver lets another thread in at each, and to get back takes long."""
+WIDTHS: Final = (256, 64, 16, 4, 1)
+"""Rows of one statement. SQLite's driver lets another thread in at each, and to get back takes long: a batch of
+any size goes in a few of them."""
 
-
-class _Insert(msgspec.Struct):
-    """A statement for one row, and the same for :data:`WIDE` rows."""
-
-    one: str
-    wide: str
+_Insert: TypeAlias = Mapping[int, str]
+"""The same statement for each of :data:`WIDTHS` rows."""
 
 
 def _many(connection: Connection, sql: str | _Insert, values: Sequence[tuple[Any, ...]]) -> None:
-    if isinstance(sql, _Insert):
-        whole = len(values) - len(values) % WIDE
-        for at in range(0, whole, WIDE):
-            connection.exec_driver_sql(sql.wide, tuple(itertools.chain.from_iterable(values[at : at + WIDE])))
-        sql, values = sql.one, values[whole:]
-    if values:
-        connection.exec_driver_sql(sql, values if len(values) > 1 else values[0])
+    if isinstance(sql, str):
+        if values:
+            connection.exec_driver_sql(sql, values if len(values) > 1 else values[0])
+        return
+    at = 0
+    for width in WIDTHS:
+        while len(values) - at >= width:
+            connection.exec_driver_sql(sql[width], tuple(itertools.chain.from_iterable(values[at : at + width])))
+            at += width
 
 
 class _Statements:
@@ -305,7 +304,7 @@ class _Statements:
         names = ", ".join(f'"{column.name}"' for column in table.columns)
         row = "(" + ", ".join(self._mark for _ in table.columns) + ")"
         begin = f"INSERT INTO {table.name} ({names}) VALUES "  # noqa: S608 the schema's own names
-        return _Insert(begin + row + end, begin + ", ".join([row] * WIDE) + end)
+        return {width: begin + ", ".join([row] * width) + end for width in WIDTHS}
 
     def _upsert(self, table: Table) -> _Insert:
         keys = ", ".join(f'"{column.name}"' for column in table.primary_key)
