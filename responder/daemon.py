@@ -17,7 +17,7 @@ import uvicorn
 from responder import __version__, metrics, notify, plugins
 from responder.clock import Clock, SystemClock
 from responder.config.regexes import compile_regex
-from responder.config.settings import Loaded, Settings
+from responder.config.settings import Listen, Loaded, Settings
 from responder.core import availability, gauges, lifecycle, problems, reloading
 from responder.core.book import Book, Tally
 from responder.core.desk import Desk
@@ -67,7 +67,6 @@ class Daemon:
         self.book = book_of(settings, self.tally)
         self.ready = False
         self._away = ticks.Away(self.started_at, self.started_at + settings.startup_grace)
-        self._lock: FileLock | None = None
         self._stop = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._blocking = ThreadPoolExecutor(4, thread_name_prefix="blocking")
@@ -78,15 +77,15 @@ class Daemon:
         self._built_in: dict[str, Any] = {}
         self._next_upkeep = self._next_heartbeat = self.started_at
         self._last_head = ""
+        path = path_of(settings.storage.url.reveal())
+        self._lock = FileLock(path) if path is not None else None
+        self._sockets = _sockets(settings.listen)  # before a database is made or migrated in vain
         self._open_store()
 
     # Opening, in the order in which things need each other.
 
     def _open_store(self) -> None:
         url = self.settings.storage.url.reveal()
-        path = path_of(url)
-        if path is not None:
-            self._lock = FileLock(path)
         self.engine: Engine = open_engine(url, self.settings.storage.schema)
         if migrate.upgrade(self.engine):
             log.info("the schema was brought up to date", extra={"revision": migrate.HEAD})
@@ -147,8 +146,6 @@ class Daemon:
         """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again."""
         sys.setswitchinterval(0.0005)
         gc.set_threshold(20_000, 20, 50)  # what lives here lives long: to look through it seven times a batch is waste
-        listen = self.settings.listen
-        sockets = notify.inherited(listen.host, listen.port) or [_bound(listen.host, listen.port)]
         loop = asyncio.get_running_loop()
         loop.set_default_executor(self._readers)
         self._loop = loop
@@ -170,7 +167,7 @@ class Daemon:
             )
         )  # fmt: skip
         ticker = loop.create_task(self._tick())
-        serving = loop.create_task(server.serve(sockets))
+        serving = loop.create_task(server.serve(self._sockets))
         self.ready = True
         stopped = loop.create_task(self._stop.wait())
         await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -468,6 +465,14 @@ class CannotListen(Exception):
     """The address can't be had; the sentence says which and why."""
 
 
+def _sockets(listen: Listen) -> list[socket.socket]:
+    """Return the sockets of systemd, else one of our own; raises :class:`CannotListen`."""
+    try:
+        return notify.inherited(listen.host, listen.port) or [_bound(listen.host, listen.port)]
+    except ValueError as error:  # systemd listens elsewhere
+        raise CannotListen(str(error)) from None
+
+
 def _bound(host: str, port: int) -> socket.socket:
     """Return a socket that has the address and does not listen yet: the state is rebuilt before.
 
@@ -491,6 +496,9 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     except (DatabaseError, StorageError) as error:
         sys.stderr.write(f"responder: {sentence(error)}\n")
         return 1
+    except CannotListen as error:
+        sys.stderr.write(f"responder: {error}\n")
+        return 1
     where = f"http://{settings.listen.host}:{settings.listen.port}"
     log.info(
         "responder %s listens on %s", __version__, where,
@@ -499,7 +507,7 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     )  # fmt: skip
     try:
         asyncio.run(daemon.run())
-    except (CannotListen, ValueError) as error:  # ValueError: a source or channel that can't be made to work
+    except ValueError as error:  # a source or channel that can't be made to work
         sys.stderr.write(f"responder: {error}\n")
         return 1
     return 0
