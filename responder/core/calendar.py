@@ -144,7 +144,7 @@ class Calendar:
         self.valid_until = None
         if exceptions:
             year = date.fromordinal(max(exceptions) + _EPOCH_DAY).year
-            self.valid_until = self._boundary(date(year, 12, 31).toordinal() - _EPOCH_DAY, _MIDNIGHT)
+            self.valid_until = boundary(self._zone, date(year, 12, 31).toordinal() - _EPOCH_DAY, _MIDNIGHT)
         self._table = _Table(0, 0, [], [], [], [])
 
     @property
@@ -251,43 +251,56 @@ class Calendar:
             hours = self._weekly[(day + 3) % 7]  # 1970-01-01 was a Thursday
         if not hours:
             return
-        offsets = {self._offset(day, 0, 0), self._offset(day, 0, 1)}
-        offsets |= {self._offset(day + 1, 0, 0), self._offset(day + 1, 0, 1)}
+        offsets = {_offset(self._zone, day, 0, 0), _offset(self._zone, day, 0, 1)}
+        offsets |= {_offset(self._zone, day + 1, 0, 0), _offset(self._zone, day + 1, 0, 1)}
         if len(offsets) == 1:
             midnight = day * DAY - offsets.pop() * SECOND
             for start, end in hours:
                 yield midnight + start * SECOND, midnight + end * SECOND
         else:  # the clock is changed on this day
             for start, end in hours:
-                yield self._boundary(day, start), self._boundary(day, end)
+                yield boundary(self._zone, day, start), boundary(self._zone, day, end)
 
-    def _boundary(self, day: int, second: int) -> Instant:
-        """Return the earliest instant at which the local clock shows this wall time or later."""
-        wall = day * _MIDNIGHT + second
-        late = wall - self._offset(day, second, 0)
-        early = wall - self._offset(day, second, 1)
-        # Twice on the clock: `late` is the first of both. In a gap, `early` lies before the jump and `late` not.
-        while early + 1 < late:
-            middle = (early + late) // 2
-            if self._shows(middle) >= wall:
-                late = middle
-            else:
-                early = middle
-        return late * SECOND
 
-    def _offset(self, day: int, second: int, fold: int) -> int:
-        """Return the seconds that a wall time is ahead of UTC."""
-        extra, second = divmod(second, _MIDNIGHT)
-        local = datetime.fromordinal(day + extra + _EPOCH_DAY) + timedelta(seconds=second)
-        offset = local.replace(tzinfo=self._zone, fold=fold).utcoffset()
-        assert offset is not None
-        return offset // _ONE_SECOND
+def boundary(zone: ZoneInfo, day: int, second: int) -> Instant:
+    """Return the earliest instant at which the local clock shows a wall time or later.
 
-    def _shows(self, second: int) -> int:
-        """Return what the local clock shows at a UTC second, both counted from 1970."""
-        offset = (_EPOCH + timedelta(seconds=second)).astimezone(self._zone).utcoffset()
-        assert offset is not None
-        return second + offset // _ONE_SECOND
+    In a gap of the clock it is the jump; of a wall time that comes twice, the first.
+
+    Args:
+        zone: Whose clock it is.
+        day: Civil day, counted from 1970-01-01.
+        second: Since local midnight; from 86,400 on it is on the days after.
+
+    Source: SPEC 3.5, point 5.
+    """
+    wall = day * _MIDNIGHT + second
+    late = wall - _offset(zone, day, second, 0)
+    early = wall - _offset(zone, day, second, 1)
+    # Twice on the clock: `late` is the first of both. In a gap, `early` lies before the jump and `late` not.
+    while early + 1 < late:
+        middle = (early + late) // 2
+        if _shows(zone, middle) >= wall:
+            late = middle
+        else:
+            early = middle
+    return late * SECOND
+
+
+def _offset(zone: ZoneInfo, day: int, second: int, fold: int) -> int:
+    """Return the seconds that a wall time is ahead of UTC."""
+    extra, second = divmod(second, _MIDNIGHT)
+    local = datetime.fromordinal(day + extra + _EPOCH_DAY) + timedelta(seconds=second)
+    offset = local.replace(tzinfo=zone, fold=fold).utcoffset()
+    assert offset is not None
+    return offset // _ONE_SECOND
+
+
+def _shows(zone: ZoneInfo, second: int) -> int:
+    """Return what the local clock shows at a UTC second, both counted from 1970."""
+    offset = (_EPOCH + timedelta(seconds=second)).astimezone(zone).utcoffset()
+    assert offset is not None
+    return second + offset // _ONE_SECOND
 
 
 def _zone(name: str) -> ZoneInfo:

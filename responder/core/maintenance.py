@@ -1,17 +1,22 @@
 """Maintenance windows: once, or recurring on the same hours of some days."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
+from responder.core.calendar import boundary
 from responder.core.catalogue import MaintenanceSpec, Recurring
-from responder.core.instant import to_datetime, to_instant
+from responder.core.instant import to_datetime
 from responder.core.match import holds
 from responder.core.matcher import CompileRegex, as_test, parse_selector
 from responder.core.rule import Match
 from responder.core.signal import Instant, Signal
+
+_MIDNIGHT: Final = 86_400
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
 class Window(Struct, frozen=True):
@@ -123,16 +128,11 @@ def _recurs(spec: Recurring, at: Instant) -> Instant | None:
 def _openings(spec: Recurring, since: Instant, until: Instant) -> Iterator[tuple[Instant, Instant]]:
     """Yield every opening that can touch a stretch of time, and perhaps one more at each end."""
     zone = ZoneInfo(spec.timezone)
-    length = spec.end - spec.start if spec.end > spec.start else spec.end + 86_400 - spec.start
-    day = to_datetime(since).astimezone(zone).date() - timedelta(days=1)
-    last = to_datetime(until).astimezone(zone).date()
-    while day <= last:
-        if day.weekday() in spec.days:
-            yield _wall(day, spec.start, zone), _wall(day, spec.start + length, zone)
-        day += timedelta(days=1)
-
-
-def _wall(day: date, second: int, zone: ZoneInfo) -> Instant:
-    """Return the instant at which the local clock shows so many seconds of the day."""
-    midnight = datetime(day.year, day.month, day.day) + timedelta(seconds=second)  # noqa: DTZ001 a wall time
-    return to_instant(midnight.replace(tzinfo=zone))
+    end = spec.end if spec.end > spec.start else spec.end + _MIDNIGHT
+    first = to_datetime(since).astimezone(zone).toordinal() - 1
+    last = to_datetime(until).astimezone(zone).toordinal() + 1  # a clock set back over midnight shows yesterday again
+    for day in range(first - _EPOCH_DAY, last - _EPOCH_DAY + 1):
+        if (day + 3) % 7 in spec.days:  # 1970-01-01 was a Thursday
+            opens, closes = boundary(zone, day, spec.start), boundary(zone, day, end)
+            if opens < closes:  # else the clock jumps over all of it
+                yield opens, closes

@@ -1,10 +1,18 @@
 """Maintenance from the configuration and from the API: planned, exempt, or counted from its end."""
 
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from responder.config.regexes import compile_regex
+from responder.core.catalogue import Recurring
+from responder.core.instant import format_instant, parse_instant
 from responder.core.lifecycle import Refused
-from responder.core.maintenance import Posted, posted_window, united
+from responder.core.maintenance import Posted, Window, posted_window, united
 from responder.core.signal import DAY, HOUR, MINUTE
 from responder.handlers.commands import Announce, EndMaintenance, NotFound
 from tests.shop import ANN, HOUSE, START, Shop, since_start
@@ -119,3 +127,71 @@ def test_announced_windows_survive_a_kill() -> None:
 def test_stretches_unite() -> None:
     assert list(united([(5, 7), (0, 2), (1, 3), (3, 4), (6, 9)])) == [(0, 4), (5, 9)]
     assert list(united([])) == []
+
+
+# Clocks that are changed.
+
+QUARTER = 15 * MINUTE
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def recurring(start: int, end: int, zone: str, days: tuple[int, ...] = tuple(range(7))) -> Window:
+    return Window("w", "r", frozenset({"shop"}), recurring=Recurring(days, start, end, zone))
+
+
+@pytest.mark.parametrize(
+    ("hours", "found"),
+    [
+        ((9000, 11700), "01:00:00Z 01:15:00Z"),  # 02:30-03:15 begins at the jump
+        ((9000, 14400), "01:00:00Z 02:00:00Z"),
+        ((7200, 10800), ""),  # 02:00-03:00 does not exist
+        ((9000, 9900), ""),
+        ((84600, 9900), "00:00:00Z 01:00:00Z 21:30:00Z 22:00:00Z"),  # 23:30-02:45 ends at the jump
+    ],
+)
+def test_a_window_in_the_gap_of_the_clocks_begins_and_ends_at_the_jump(hours: tuple[int, int], found: str) -> None:
+    since, until = parse_instant("2026-03-29T00:00:00Z"), parse_instant("2026-03-29T22:00:00Z")
+    stretches = list(recurring(*hours, "Europe/Berlin").stretches(since, until))
+    assert all(start < end for start, end in stretches)
+    told = sorted({format_instant(at)[11:] for stretch in stretches for at in stretch})
+    assert told == sorted(found.split())
+
+
+@given(
+    zone=st.sampled_from(
+        ["UTC", "Europe/Berlin", "America/New_York", "America/St_Johns", "America/Havana", "Australia/Lord_Howe",
+         "Pacific/Apia", "Africa/Casablanca", "America/Santiago", "Asia/Kathmandu"]
+    ),
+    begin=st.datetimes(datetime(2009, 1, 1), datetime(2030, 1, 1)),
+    hours=st.tuples(st.integers(0, 95), st.integers(0, 96)).filter(lambda found: found[0] != found[1]),
+    days=st.sets(st.integers(0, 6), min_size=1),
+)  # fmt: skip
+def test_a_window_is_open_from_when_the_clock_shows_its_start_until_it_shows_its_end(
+    zone: str, begin: datetime, hours: tuple[int, int], days: set[int]
+) -> None:
+    """Against the definition, looked up on every minute of six days."""
+    local = ZoneInfo(zone)
+    noon = begin.replace(hour=12, minute=0, second=0, microsecond=0, tzinfo=UTC)
+    minutes = [noon + timedelta(minutes=n) for n in range(-4320, 4320)]
+    walls = [moment.astimezone(local).replace(tzinfo=None) for moment in minutes]
+
+    def first(wall: datetime) -> datetime:
+        return next(moment for moment, shown in zip(minutes, walls, strict=True) if shown >= wall)
+
+    open_: set[datetime] = set()
+    length = (hours[1] - hours[0]) % 96 or 96
+    for ahead in (-2, -1, 0, 1):
+        day = noon.replace(hour=0, tzinfo=None) + timedelta(days=ahead)
+        if day.weekday() in days:
+            start = day + timedelta(minutes=15 * hours[0])
+            bounds = first(start), first(start + timedelta(minutes=15 * length))
+            open_ |= {moment for moment in minutes if bounds[0] <= moment < bounds[1]}
+    window = recurring(hours[0] * 900, hours[1] * 900, zone, tuple(days))
+    since = (noon - timedelta(hours=12) - EPOCH) // timedelta(microseconds=1)
+    asked = [since + n * QUARTER for n in range(97)]
+    stretches = list(united(window.stretches(asked[0], asked[-1])))
+    assert all(start < end for start, end in stretches) and all(a[1] < b[0] for a, b in pairwise(stretches))
+    for at in asked[:-1]:
+        expected = EPOCH + timedelta(microseconds=at) in open_
+        assert any(start <= at < end for start, end in stretches) is expected
+        assert (window.covers("shop", {}, at) is not None) is expected
