@@ -399,7 +399,20 @@ def _on_http(app: FastAPI, request: Request, raised: HTTPException) -> Response:
         methods = sorted({m for route in app.routes for m in _methods(route, request.url.path)})
         detail = f"{request.method} is not for {request.url.path}; {', '.join(methods)} is"
         return _problem(405, detail, {"allow": ", ".join(methods)})
-    return _problem(raised.status_code, str(raised.detail), raised.headers)
+    unread = _unread(raised.__cause__)
+    return _problem(raised.status_code, unread or str(raised.detail), raised.headers)
+
+
+def _unread(cause: BaseException | None) -> str:
+    """Return why a body could not be read where its decoder failed, which FastAPI passes over."""
+    match cause:
+        case UnicodeDecodeError():
+            return f"the body is not JSON: no UTF-8 at byte {cause.start + 1}"
+        case RecursionError():
+            return "the body is not JSON that can be read: nested too deeply"
+        case ValueError():
+            return f"the body is not JSON that can be read: {cause}"
+    return ""
 
 
 def _methods(route: Any, path: str) -> set[str]:
