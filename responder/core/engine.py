@@ -6,6 +6,7 @@ Everything is decided on a desk; nothing here knows of a database, a network or 
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from typing import Any, Literal, TypeAlias, TypeVar, TypeVarTuple
 
 import msgspec
@@ -18,9 +19,9 @@ from responder.core.conditions import FORGET_AFTER, event, step
 from responder.core.conditions.state import Closed, Due, Edge, Opened, Sampled, Seen, State, Told
 from responder.core.desk import Desk, KeyState
 from responder.core.event import Actor
-from responder.core.incident import RESPONDER, Incident
+from responder.core.incident import RESPONDER, Evidence, Incident
 from responder.core.match import Hit, canonical, key_for
-from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, Rule, TemplateError
+from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, MetricWhen, Rule, TemplateError
 from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fingerprint
 
 Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
@@ -483,6 +484,10 @@ def _open(
     for name, render in form.labels.items():
         labels[name] = _text(book, rule, render, context, "")
     service = _text(book, rule, form.service, context, "") or cause.labels.get("service") or UNKNOWN
+    evidence = None
+    if isinstance(rule.when, MetricWhen):
+        value = edge.value if edge.value is not None and isfinite(edge.value) else None
+        evidence = Evidence(rule.when.source, rule.when.query, value, cause.started_at or edge.at)
     opening = lifecycle.Opening(
         service=service,
         title=_text(book, rule, form.title, context, "") or plain_title(rule, row),
@@ -500,6 +505,7 @@ def _open(
         reopen_within=rule.reopen_within,
         max_age=rule.max_age,
         major=form.major,
+        evidence=evidence,
         about=cause.labels,
     )
     return lifecycle.open_incident(desk, book, opening, edge.at, actor)

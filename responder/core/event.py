@@ -58,7 +58,7 @@ KINDS: Final[dict[str, str]] = {
 """Every kind of event with its meaning; the documentation and a test hold on to it."""
 
 INSTANTS: Final = frozenset(
-    {"until", "from", "due_at", "news_at", "next_from", "started_at", "recovered_at", "planned_until", "accepted_at",
+    {"until", "from", "at", "due_at", "news_at", "next_from", "started_at", "recovered_at", "planned_until", "accepted_at",
      "ended_at", "overdue_at", "begun_at", "breached_at"}
 )  # fmt: skip
 """Fields of events that hold an instant, when they hold a number."""

@@ -41,6 +41,17 @@ class Stage(Struct, frozen=True):
     """When the stage itself began, if another owner had it first: its limit runs on."""
 
 
+class Evidence(Struct, frozen=True):
+    """What a metric rule saw when the incident opened."""
+
+    source: str
+    query: str
+    value: float | None
+    """None: no data, or no finite number."""
+    at: Instant
+    """Of the evaluation."""
+
+
 class Incident(Struct, frozen=True):
     id: int
     rule: str | None
@@ -107,6 +118,7 @@ class Incident(Struct, frozen=True):
     comment: str = ""
     told: tuple[str, ...] = ()
     """Channels that took its opening and have not been told of its end."""
+    evidence: Evidence | None = None
     version: int = 0
     last_at: Instant = 0
     common: dict[str, str] = {}
@@ -260,12 +272,14 @@ def _opened(event: Event) -> Incident:
     """Return the incident that an ``opened`` event begins; its data are the fields by name."""
     data = dict(event.data)
     stages = tuple(msgspec.convert(stage, Stage) for stage in data.pop("stages", ()))
+    evidence = msgspec.convert(data.pop("evidence", None), Evidence | None)
     return Incident(
         id=event.subject,
         opened_at=event.at,
         last_at=event.at,
         version=1,
         stages=stages,
+        evidence=evidence,
         stage=stages[0].name if stages else None,
         flags=tuple(data.pop("flags", ())),
         clock=wind(None, event, data["priority"]),

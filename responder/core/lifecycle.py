@@ -8,13 +8,14 @@ is :mod:`responder.core.incident_commands`.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from responder.core import availability, clocks, facts, keys, maintenance, plan, satisfaction, stages
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.event import TIMER, Actor, Event
-from responder.core.incident import UNRESOLVED, Incident
+from responder.core.incident import UNRESOLVED, Evidence, Incident
 from responder.core.signal import MINUTE, Instant
 
 CHANGE_WINDOW: Final = 30 * MINUTE
@@ -70,6 +71,7 @@ class Opening(Struct, frozen=True):
     reopen_within: int = 0
     max_age: int | None = None
     major: bool = False
+    evidence: Evidence | None = None
     about: dict[str, str] = {}
     """Labels of what opened it; maintenance windows look at them too."""
 
@@ -92,6 +94,8 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
         "planned_until": planned_until, "holds": what.rule is not None, "taking": what.rule is not None,
         "stages": first,
     }  # fmt: skip
+    if what.evidence is not None:
+        data["evidence"] = msgspec.to_builtins(what.evidence)
     if what.major:
         data |= {"lead": book.lead(service.team), "update_every": MAJOR_EVERY, "news_at": at}
     row = record(desk, book, id, "opened", at, actor, data)

@@ -8,7 +8,7 @@ from responder.core.alert import Alert
 from responder.core.clocks import Terms
 from responder.core.desk import Change, ProblemRow
 from responder.core.event import INSTANTS, SPANS, Event
-from responder.core.incident import Incident, Stage, name_of
+from responder.core.incident import Evidence, Incident, Stage, name_of
 from responder.core.incident_commands import allowed
 from responder.core.instant import format_instant
 from responder.core.problem import ALLOWED, Problem
@@ -73,6 +73,7 @@ def incident_json(
         "snoozed_until": _at(row.snoozed_until),
         "planned_until": _at(row.planned_until),
         "satisfaction": _satisfaction(row),
+        "evidence": None if row.evidence is None else _evidence(row.evidence),
         "labels": {**row.common, **row.labels},
         "alerts": [alert_json(alert) for alert in alerts],
         "alerts_count": row.alerts_count if alerts_count is None else alerts_count,
@@ -126,6 +127,10 @@ def _update_due(row: Incident) -> Instant | None:
     if row.update_every is None or row.news_at is None or row.resolved_at is not None or row.closed_at is not None:
         return None
     return row.news_at + row.update_every
+
+
+def _evidence(seen: Evidence) -> dict[str, Any]:
+    return {"source": seen.source, "query": seen.query, "value": seen.value, "at": format_instant(seen.at)}
 
 
 def _satisfaction(row: Incident) -> dict[str, Any] | None:
@@ -219,7 +224,7 @@ def event_data(of: Event) -> dict[str, Any]:
 def _entry(subject: str, name: str, value: Any) -> tuple[str, Any]:
     if name == "verdict":
         return name, {which: _entries(subject, shown) for which, shown in zip(WHICH, value, strict=True)}
-    if name == "begins":
+    if name in ("begins", "evidence"):
         return name, _entries(subject, value)
     if name == "stages":
         return name, [_entries(subject, stage) for stage in value]

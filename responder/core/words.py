@@ -65,6 +65,7 @@ def text_of(
         f"State: {row.state}, stage {row.stage}" if row.stage else f"State: {row.state}",
         f"Since: {_clock(row.started_at)} ({format_span(max(0, now - row.started_at))} ago)",
         *_promises(row, terms, now),
+        _seen(row),
         f"Owner: {row.owner}",
         f"Alerts: {row.alerts_count}, {row.firing} firing" if row.alerts_count > 1 else "",
         *(
@@ -141,6 +142,13 @@ def _sentence(part: Part, row: Incident) -> str:
         happened += f", {part.about['reason']}"
     late = " (told late)" if part.about.get("late") else ""
     return f"{row.title}{' - ' + happened if happened else ''}{late}"
+
+
+def _seen(row: Incident) -> str:
+    seen = row.evidence
+    if seen is None:
+        return ""
+    return f"Seen: {'no data' if seen.value is None else f'{seen.value:g}'} of {seen.query} ({seen.source})"
 
 
 def _said(row: Incident, alert: Alert | None) -> list[str]:

@@ -89,6 +89,15 @@ class ChangeShape(TypedDict):
     url: str
 
 
+class EvidenceShape(TypedDict):
+    """What a metric rule saw when it opened the incident; ``value`` is null without data."""
+
+    source: str
+    query: str
+    value: float | None
+    at: At
+
+
 class IncidentShape(TypedDict):
     id: IncidentId
     version: int
@@ -123,6 +132,7 @@ class IncidentShape(TypedDict):
     snoozed_until: At | None
     planned_until: At | None
     satisfaction: SatisfactionShape | None
+    evidence: EvidenceShape | None
     labels: dict[str, str]
     alerts: list[AlertShape]
     alerts_count: int

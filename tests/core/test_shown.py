@@ -5,17 +5,37 @@ from msgspec.structs import replace
 from responder.core.desk import Change, ProblemRow
 from responder.core.outbox import Part
 from responder.core.problem import Problem
-from responder.core.shown import incident_json, problem_json
+from responder.core.shown import event_data, incident_json, problem_json
 from responder.core.signal import MINUTE
 from responder.core.words import text_of, title_of
 from responder.web import views
 from tests.core.test_plan import ACKNOWLEDGED, BOOK, CANCELLED, NOW, REOPENED, RESOLVED, incident
+from tests.story import Story
 
 
 def test_a_message_and_the_api_show_the_same_incident() -> None:
     for row in (incident(), incident(ACKNOWLEDGED, RESOLVED), incident(CANCELLED), incident(RESOLVED, REOPENED)):
         terms = BOOK.terms(row.service)
         assert incident_json(row, terms, NOW + MINUTE) == views.incident(row, [], row.alerts_count, terms, NOW + MINUTE)
+
+
+def test_an_incident_of_a_metric_shows_what_was_seen_when_it_opened() -> None:
+    story = Story("""
+sources: {prom: {kind: prometheus, url: "http://x"}}
+rules:
+  - id: slow
+    by: []
+    when: {metric: {source: prom, query: up == 0, every: 30s, open: {above: 10}, no_data: keep}}
+    incident: {service: shop, title: slow}
+""")
+    story.sample(({}, 20.0))
+    story.sample(({}, 30.0))
+    row, terms = story.incident(), BOOK.terms("shop")
+    seen = {"source": "prom", "query": "up == 0", "value": 20.0, "at": "2026-01-05T00:00:00Z"}
+    assert incident_json(row, terms, NOW)["evidence"] == seen
+    [opened] = [event for event in story.events if event.kind == "opened"]
+    assert event_data(opened)["evidence"] == seen
+    assert "Seen: 20 of up == 0 (prom)\n" in text_of(Part("opened", 1, NOW), row, terms, NOW, "http://r")
 
 
 PROBLEM = Problem(
