@@ -12,8 +12,8 @@ trickle in all day that nobody could call usual one by one, the *pulse* of the s
 running median of onsets a minute) says how many at once are news.
 """
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -62,7 +62,13 @@ _ANY: Final = "\xffany"
 _KNOWN: Final = "\xffknown"
 """Anchors of what the topology does not know, and of what it knows, where labels have to be equal, too."""
 _CLOSED: Final = Held(0, "", 0, 0, over=True)
-"""Stands for a problem that is remembered no more."""
+"""Stands for a problem that is remembered no more, or that an incident which is closed no longer leads to."""
+Lives: TypeAlias = Callable[[int], bool]
+"""Says of an incident whether it is not closed yet."""
+
+
+def _always(incident: int) -> bool:
+    return True
 
 
 class _Desk(Struct):
@@ -71,6 +77,7 @@ class _Desk(Struct):
     layer: Board
     topology: Topology
     weights: Weights
+    lives: Lives = _always
 
 
 class _Found(Struct):
@@ -84,14 +91,16 @@ class _Found(Struct):
     """Problems that lapsed, whose incidents are news again inside the window."""
 
 
-def consider(specs: Iterable[Spec], onset: Onset, board: Board, topology: Topology, weights: Weights) -> Turn:
+def consider(
+    specs: Iterable[Spec], onset: Onset, board: Board, topology: Topology, weights: Weights, lives: Lives = _always
+) -> Turn:
     """Decide what an onset changes; *board* is only read."""
     layer = Board(board)
-    return Turn(decide(specs, onset, layer, topology, weights), layer.rows)
+    return Turn(decide(specs, onset, layer, topology, weights, lives), layer.rows)
 
 
 def decide(
-    specs: Iterable[Spec], onset: Onset, layer: Board, topology: Topology, weights: Weights
+    specs: Iterable[Spec], onset: Onset, layer: Board, topology: Topology, weights: Weights, lives: Lives
 ) -> tuple[Decision, ...]:
     """Decide what an onset changes; the rows are written to *layer*, which is dropped when the decision fails.
 
@@ -99,7 +108,7 @@ def decide(
     open edge of a rule that asks metrics. On a :class:`Part` the alert opens a new incident.
     """
     specs = tuple(specs)
-    desk = _Desk(layer, topology, weights)
+    desk = _Desk(layer, topology, weights, lives)
     telling, again = _note(onset, desk)
     decisions: list[Decision] = []
     for spec in specs:
@@ -248,6 +257,8 @@ def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[De
 
 
 def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
+    """Look around; what is closed came to an end before the onset, and is no part of its cause, but may have recurred."""
+    lives = desk.lives if isinstance(where.how, Depends) else _always
     layer, at, within = desk.layer, onset.at, spec.how.within
     problems: dict[int, tuple[Held, int, int]] = {}
     loose: dict[int, None] = {}
@@ -268,7 +279,8 @@ def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
                 held = seen[incident]
             else:
                 link = layer.linked(spec.id, incident)
-                held = seen[incident] = None if link is None else layer.held(link.problem) or _CLOSED
+                held = None if link is None else layer.held(link.problem) or _CLOSED
+                held = seen[incident] = held if lives(incident) else _CLOSED
             if held is not None and _current(held, within, at):
                 if held.id not in problems or steps < problems[held.id][1]:
                     problems[held.id] = held, steps, incident

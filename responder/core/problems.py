@@ -5,6 +5,7 @@ likeliest by :mod:`responder.core.causes`; here their answers become rows and ev
 """
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -155,11 +156,16 @@ def _consider(
         next_problem=desk.head.next_problem,
         next_incident=next_incident,
     )
-    decisions = decide(book.specs, onset, desk.board, topology, book.weights)
+    decisions = decide(book.specs, onset, desk.board, topology, book.weights, partial(_lives, desk))
     linked = {found.problem for spec in book.specs if (found := desk.board.linked(spec.id, incident.id))}
     for number in linked:
         _soil(desk, number, joining.at)
     return decisions
+
+
+def _lives(desk: Desk, id: int) -> bool:
+    incident = desk.incidents.get(id)
+    return incident is not None and incident.closed_at is None
 
 
 def _carry_out(desk: Desk, book: Book, one: Any, at: Instant) -> None:

@@ -63,7 +63,7 @@ class Desk:
             labels={n: v for n, v in zip(self.by, key, strict=True) if v}, fact=found, at=at,
             next_problem=len(self.problems) + 1, next_incident=0 if opens or not self.parting else len(self.incidents) + 1,
         )  # fmt: skip
-        turn = consider(self.specs, onset, self.board, self.topology, self.weights)
+        turn = consider(self.specs, onset, self.board, self.topology, self.weights, lambda id: self.lives(id, at))
         self.board.apply(turn.rows)
         self.cpu.append(time.perf_counter() - begun)
         joined = onset.incident
@@ -87,6 +87,9 @@ class Desk:
         incident = self.incidents[joined]
         incident["end"] = max(incident["end"], ends_at)
         incident["alerts"].append({"labels": labels, "annotations": annotations})
+
+    def lives(self, incident: int, at: Instant) -> bool:
+        return at <= self.incidents[incident]["end"] + self.reopen
 
     def causes(self, problem: int) -> tuple[Cause, ...]:
         return rank(self.board.evidence(self.problems[problem]), self.topology, self.weights)

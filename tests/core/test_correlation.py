@@ -22,6 +22,7 @@ class House:
     def __init__(self, *specs: Spec, topology: Topology = SHOP) -> None:
         self.specs, self.topology, self.board = specs or (DEPENDS,), topology, Board()
         self.problems: dict[int, list[int]] = {}
+        self.closed: set[int] = set()
         self.incidents: dict[object, int] = {}
         self.decisions: list[Decision] = []
 
@@ -46,7 +47,7 @@ class House:
                 at=round(at * SECOND), next_problem=len(self.problems) + 1,
                 next_incident=0 if opens else len(self.incidents) + 1,
             ),
-            self.board, self.topology, Weights(),
+            self.board, self.topology, Weights(), lambda id: id not in self.closed,
         )  # fmt: skip
         self.board.apply(turn.rows)
         for one in turn.decisions:
@@ -104,6 +105,26 @@ def test_where_a_problem_began_more_joins_it_as_long_as_it_goes_on_elsewhere():
     assert len(house.groups()) == 1
     [join] = house.fires("B", "s0", 450)
     assert isinstance(join, Join)
+
+
+def test_what_is_closed_explains_nothing_that_begins_after_it():
+    house = House()
+    house.fires("Slow", "web", 0)
+    house.closed = {1}
+    assert house.fires("Slow", "api", 30) == []
+    [start] = house.fires("Slow", "db", 40)
+    assert isinstance(start, Start) and start.incidents == (2, 3)
+    house.closed = {1, 2, 3}
+    assert house.fires("Slow", "search", 60) == []
+
+
+def test_a_problem_takes_more_by_those_of_its_incidents_that_are_not_closed():
+    house = House()
+    house.fires("Slow", "web", 0)
+    house.fires("Slow", "api", 30)
+    house.closed = {1}
+    [join] = house.fires("Slow", "db", 40)
+    assert isinstance(join, Join) and "api" in join.reason
 
 
 def test_the_root_may_arrive_last_and_takes_over():
@@ -237,6 +258,14 @@ def test_what_comes_back_three_times_in_a_month_is_a_problem_though_each_was_sho
         assert house.fires("A", "web", n * 9 * day + 60, incident=("x", "web", n)) == [], "a reopening is no recurrence"
     assert isinstance(house.fires("A", "web", 20 * day, incident=("x", "web", 2))[0], Start)
     assert house.fires("A", "api", 20 * day) == []
+
+
+def test_what_comes_back_is_counted_though_it_was_closed_each_time():
+    house = House(Spec("again", "noc", Recur(("service",), 3, 30 * DAY)))
+    for n in range(3):
+        decisions = house.fires("Slow", "web", n * HOUR / SECOND, incident=n)
+        house.closed.add(n + 1)
+    assert [type(one) for one in decisions] == [Start]
 
 
 def test_after_it_is_closed_a_recurring_problem_counts_anew():
