@@ -1,7 +1,8 @@
 """People command: incidents, silences, changes; each command is one item of the queue."""
 
 from collections.abc import Mapping
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +16,8 @@ from responder.core.maintenance import Posted, Window, windows_after
 from responder.core.rule import Rule
 from responder.core.signal import Instant
 from responder.core.silence import Silence, SilenceNotFound, expire, set_silence
+
+_NUMBERED: Final = "-_.0123456789"
 
 
 class NotFound(Exception):
@@ -168,8 +171,25 @@ def command(item: Command, desk: Desk, book: Book, now: Instant, careful: bool) 
 
 
 def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful: bool) -> Incident:
-    """Open an incident that a person reported; the clocks are the same as for an alert."""
+    """Open an incident that a person reported; the clocks are the same as for an alert.
+
+    Raises:
+        lifecycle.Invalid: The service is misspelt.
+    """
+    _refuse_typo(book, item.opening.service)
     return lifecycle.open_incident(desk, book, item.opening, now, item.actor)
+
+
+def _refuse_typo(book: Book, service: str) -> None:
+    """Refuse a name that is nearly one of the catalogue; others may arrive in labels as well, and name services too.
+
+    ``order-2`` is no misspelt ``order``.
+    """
+    if service in book.services:
+        return
+    for meant in get_close_matches(service, book.services, n=1, cutoff=0.8):
+        if not service.startswith(meant) and service.rstrip(_NUMBERED) != meant.rstrip(_NUMBERED):
+            raise lifecycle.Invalid(f'there is no service "{service}"; did you mean "{meant}"?', "service")
 
 
 def problem_command(item: ProblemCommand, desk: Desk, book: Book, now: Instant, careful: bool) -> ProblemRow:
@@ -218,7 +238,12 @@ def end_silence(item: ExpireSilence, desk: Desk, book: Book, now: Instant, caref
 
 
 def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, careful: bool) -> Change:
-    """Remember a change; incidents of its service that open soon after are linked to it."""
+    """Remember a change; incidents of its service that open soon after are linked to it.
+
+    Raises:
+        lifecycle.Invalid: The service is misspelt.
+    """
+    _refuse_typo(book, item.service)
     change = Change(desk.head.next_change, item.at if item.at is not None else now, item.service, item.kind,
                     item.version, item.url)  # fmt: skip
     desk.head.next_change += 1

@@ -252,6 +252,17 @@ def test_merge_and_unmerge_name_the_other_incident(api: Client) -> None:
     assert kinds == [("merged", {"into": "INC-1"}), ("unmerged", {"from": "INC-1"})]
 
 
+def test_a_service_that_is_misspelt_by_hand_is_refused_and_one_outside_the_catalogue_is_not(api: Client) -> None:
+    report = {"title": "t", "impact": "low", "urgency": "low"}
+    for path, body in (("incidents", report), ("changes", {"kind": "release", "version": "1"})):
+        for misspelt in ("ordr", "Order"):
+            answer = api.post(f"/api/v1/{path}", body | {"service": misspelt})
+            told = f'there is no service "{misspelt}"; did you mean "order"?'
+            assert (answer.status_code, answer.json()["detail"]) == (422, told)
+        for other in ("order", "order-2", "search"):
+            assert api.post(f"/api/v1/{path}", body | {"service": other}).status_code == 201
+
+
 def test_a_change_is_linked_to_what_breaks_soon_after(api: Client, house: House) -> None:
     made = api.post(
         "/api/v1/changes", {"service": "order", "kind": "release", "version": "1.4.2", "url": "http://ci/7"}
