@@ -5,62 +5,18 @@ Every row is a value that is replaced, never changed; the store keeps them as th
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from responder.core.causes import CLUES_AT_MOST, Clue, Fact, Memory
-from responder.core.signal import MINUTE, Instant, Labels, Span
+from responder.core.signal import MINUTE, Instant, Labels
 from responder.core.topology import Node
 
 Owner = TypeVar("Owner")
 K = TypeVar("K")
 V = TypeVar("V")
-
-# What is configured.
-
-
-class Group(Struct, frozen=True, tag="group"):
-    """Incidents with equal labels."""
-
-    same: tuple[str, ...]
-    at_least: int
-    within: Span
-
-
-class Depends(Struct, frozen=True, tag="depends"):
-    """Incidents near to each other in the topology."""
-
-    within: Span
-    same: tuple[str, ...] = ()
-    hold_notifications: Span = 0
-
-
-class Recur(Struct, frozen=True, tag="recur"):
-    """Incidents that come back; ``rule`` and ``service`` stand for the incident's own."""
-
-    same: tuple[str, ...]
-    at_least: int
-    within: Span
-
-
-How: TypeAlias = Group | Depends | Recur
-
-
-class Spec(Struct, frozen=True):
-    """One entry of ``problems:``."""
-
-    id: str
-    owner: str
-    how: How
-    due: Span | None = None
-
-    @property
-    def origin(self) -> Literal["group", "depends", "recur"]:
-        """Return the kind, as the API and the metrics call it."""
-        return self.how.__struct_config__.tag  # type: ignore[return-value]
-
 
 # What is told.
 

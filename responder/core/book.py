@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from msgspec import Struct
 
-from responder.core import catalogue, stages
+from responder.core import stages
 from responder.core.availability import Meter
-from responder.core.board import Depends, Group, Recur, Spec
 from responder.core.calendar import Calendar, compile_calendar
 from responder.core.catalogue import (
     CalendarSpec,
     ChannelSpec,
+    Depends,
     Flow,
     MaintenanceSpec,
     PrioritySpec,
@@ -126,7 +126,7 @@ class Book:
         """Names of all that the configuration lets signals come from."""
         self.channels = {channel.name: channel for channel in channels}
         self.external_url = external_url
-        self.specs = tuple(_spec(entry) for entry in problems)
+        self.specs = tuple(problems)
         self.holds = any(isinstance(spec.how, Depends) and spec.how.hold_notifications for spec in self.specs)
         """Messages of symptoms may wait for a root."""
         self.weights = causes or Weights()
@@ -265,18 +265,6 @@ class Book:
 
     def unmatched(self, source: str) -> None:
         self.tally.unmatched[source] += 1
-
-
-def _spec(entry: ProblemSpec) -> Spec:
-    how: Group | Depends | Recur
-    match entry.how:
-        case catalogue.Group(same=same, at_least=at_least, within=within):
-            how = Group(same, at_least, within)
-        case catalogue.Depends(within=within, same=same, hold_notifications=hold):
-            how = Depends(within, same, hold)
-        case catalogue.Recur(same=same, at_least=at_least, within=within):
-            how = Recur(same, at_least, within)
-    return Spec(entry.id, entry.owner, how, entry.due)
 
 
 def _topology(spec: TopologySpec, services: Mapping[str, Service]) -> Topology:

@@ -178,12 +178,22 @@ class Recur(Struct, frozen=True, tag="recur"):
     within: Span
 
 
+How: TypeAlias = Group | Depends | Recur
+
+
 class ProblemSpec(Struct, frozen=True):
+    """One entry of ``problems:``."""
+
     id: str
     owner: str
     """A team."""
-    how: Group | Depends | Recur
+    how: How
     due: Span | None = None
+
+    @property
+    def origin(self) -> Literal["group", "depends", "recur"]:
+        """Return the kind, as the API and the metrics call it."""
+        return self.how.__struct_config__.tag  # type: ignore[return-value]
 
 
 class TopologySpec(Struct, frozen=True):

@@ -22,23 +22,19 @@ from responder.core.board import (
     EQUAL,
     Board,
     Decision,
-    Depends,
-    Group,
     Held,
-    How,
     Join,
     Linked,
     Merge,
     Onset,
     Part,
     Pulse,
-    Recur,
     Sighted,
-    Spec,
     Start,
     Turn,
     newest,
 )
+from responder.core.catalogue import Depends, Group, How, ProblemSpec, Recur
 from responder.core.causes import Memory, Weights, clue, remembered, took_part
 from responder.core.instant import format_span
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Labels, Span
@@ -92,7 +88,12 @@ class _Found(Struct):
 
 
 def consider(
-    specs: Iterable[Spec], onset: Onset, board: Board, topology: Topology, weights: Weights, lives: Lives = _always
+    specs: Iterable[ProblemSpec],
+    onset: Onset,
+    board: Board,
+    topology: Topology,
+    weights: Weights,
+    lives: Lives = _always,
 ) -> Turn:
     """Decide what an onset changes; *board* is only read."""
     layer = Board(board)
@@ -100,7 +101,7 @@ def consider(
 
 
 def decide(
-    specs: Iterable[Spec], onset: Onset, layer: Board, topology: Topology, weights: Weights, lives: Lives
+    specs: Iterable[ProblemSpec], onset: Onset, layer: Board, topology: Topology, weights: Weights, lives: Lives
 ) -> tuple[Decision, ...]:
     """Decide what an onset changes; the rows are written to *layer*, which is dropped when the decision fails.
 
@@ -173,7 +174,7 @@ class Place(Struct, frozen=True):
         return beside + far
 
 
-def place(spec: Spec, onset: Onset, topology: Topology) -> Place | None:
+def place(spec: ProblemSpec, onset: Onset, topology: Topology) -> Place | None:
     """Return where an incident stands; None when a label that must be equal is absent."""
     how = spec.how
     values = same_values(how.same, onset.rule, onset.service, onset.labels)
@@ -209,7 +210,7 @@ def _note(onset: Onset, desk: _Desk) -> tuple[bool, bool]:
     return memory.alone < USUAL and count < FLAPS, at - known.last_at > _PAUSED
 
 
-def _depends(spec: Spec, how: Depends, onset: Onset, telling: bool, again: bool, desk: _Desk) -> list[Decision]:
+def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again: bool, desk: _Desk) -> list[Decision]:
     where = place(spec, onset, desk.topology)
     if where is None:
         return []
@@ -241,7 +242,7 @@ def _depends(spec: Spec, how: Depends, onset: Onset, telling: bool, again: bool,
     return []
 
 
-def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[Decision]:
+def _alike(spec: ProblemSpec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[Decision]:
     where = place(spec, onset, desk.topology)
     if where is None:
         return []
@@ -256,7 +257,7 @@ def _alike(spec: Spec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[De
     return [_start(spec, onset, (*reversed(found.loose), onset.incident), words, desk)]
 
 
-def _look(spec: Spec, where: Place, onset: Onset, desk: _Desk) -> _Found:
+def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
     """Look around; what is closed came to an end before the onset, and is no part of its cause, but may have recurred."""
     lives = desk.lives if isinstance(where.how, Depends) else _always
     layer, at, within = desk.layer, onset.at, spec.how.within
@@ -318,7 +319,7 @@ def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[f
     return round(1 / (1 + steps), 3), f"{here} is {steps} step{'s' * (steps > 1)} from {there}"
 
 
-def _join(spec: Spec, onset: Onset, found: _Found, news: bool, where: Place, desk: _Desk) -> list[Decision]:
+def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Place, desk: _Desk) -> list[Decision]:
     """Join the nearest problem; an incident that is news and related to several shows that they are one."""
     several = sorted(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
     target, _, by = several[0]
@@ -338,7 +339,7 @@ def _join(spec: Spec, onset: Onset, found: _Found, news: bool, where: Place, des
     return [*decisions, Join(target.id, onset.incident, reason, score)]
 
 
-def _start(spec: Spec, onset: Onset, incidents: tuple[int, ...], reason: str, desk: _Desk) -> Start:
+def _start(spec: ProblemSpec, onset: Onset, incidents: tuple[int, ...], reason: str, desk: _Desk) -> Start:
     number, at = onset.next_problem, onset.at
     desk.layer.rows.memory[0] = took_part(_recall(0, at, desk))
     held = Held(number, spec.id, at, at)
@@ -349,7 +350,7 @@ def _start(spec: Spec, onset: Onset, incidents: tuple[int, ...], reason: str, de
     return Start(number, spec.id, incidents, reason)
 
 
-def _second_cause(spec: Spec, own: Held, onset: Onset, desk: _Desk) -> Start | None:
+def _second_cause(spec: ProblemSpec, own: Held, onset: Onset, desk: _Desk) -> Start | None:
     """Note that an alert of the problem began again; when it is a wave, a new problem begins with it.
 
     What came into the old problem since the wave began moves to the new one.
@@ -369,7 +370,9 @@ def _second_cause(spec: Spec, own: Held, onset: Onset, desk: _Desk) -> Start | N
     return replace(_start(spec, onset, moved, words, desk), after=own.id)
 
 
-def _left_behind(spec: Spec, onset: Onset, own: Held, found: _Found, where: Place, desk: _Desk) -> list[Decision]:
+def _left_behind(
+    spec: ProblemSpec, onset: Onset, own: Held, found: _Found, where: Place, desk: _Desk
+) -> list[Decision]:
     """Decide about an alert that is news and whose incident is in a problem that lapsed or is over.
 
     When another problem is at work around it, the alert belongs there and its incident is
@@ -390,7 +393,7 @@ def _left_behind(spec: Spec, onset: Onset, own: Held, found: _Found, where: Plac
     return []
 
 
-def _part(spec: Spec, onset: Onset, problem: int, reason: str, where: Place, desk: _Desk) -> list[Decision]:
+def _part(spec: ProblemSpec, onset: Onset, problem: int, reason: str, where: Place, desk: _Desk) -> list[Decision]:
     """Open a new incident for the alert, in the problem that it belongs to."""
     new, at = onset.next_incident, onset.at
     held, known = desk.layer.held(problem), desk.layer.clue(onset.incident, onset.fact.key)
@@ -412,7 +415,7 @@ def _with(held: Held, incident: int | None, at: Instant, news: bool) -> Held:
     return replace(held, last_at=max(at, held.last_at) if news else held.last_at, recent=recent)
 
 
-def _link(spec: Spec, incident: int, problem: int, at: Instant, desk: _Desk) -> None:
+def _link(spec: ProblemSpec, incident: int, problem: int, at: Instant, desk: _Desk) -> None:
     desk.layer.rows.linked[spec.id, incident] = Linked(problem, at)
     for key in desk.layer.clues(incident):
         _remember(key, at, desk)
@@ -426,7 +429,7 @@ def _took_part(where: Place, onset: Onset, desk: _Desk) -> None:
         _file(where, onset, desk)
 
 
-def _at_work(spec: Spec, onset: Onset, desk: _Desk) -> bool:
+def _at_work(spec: ProblemSpec, onset: Onset, desk: _Desk) -> bool:
     link = desk.layer.linked(spec.id, onset.incident)
     held = desk.layer.held(link.problem) if link and isinstance(spec.how, Depends) else None
     return held is not None and _current(held, spec.how.within, onset.at)
@@ -473,7 +476,7 @@ def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int, *, 
         rows[anchor] = Sighted(others[1 - keep :] + here, until)
 
 
-def refile(specs: Iterable[Spec], board: Board, topology: Topology, weights: Weights) -> None:
+def refile(specs: Iterable[ProblemSpec], board: Board, topology: Topology, weights: Weights) -> None:
     """Have everything found again by its anchors, which are not stored: at start, and under another topology."""
     hows = {spec.id: spec.how for spec in specs}
     desk = _Desk(board, topology, weights)

@@ -15,7 +15,8 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from responder.core.board import Board, Depends, Held, Join, Linked, Merge, Rows, Spec, Start, Turn
+from responder.core.board import Board, Held, Join, Linked, Merge, Rows, Start, Turn
+from responder.core.catalogue import Depends, ProblemSpec
 from responder.core.causes import Cause
 from responder.core.signal import DAY, Instant, Labels, Span
 from responder.core.topology import Node, Topology
@@ -104,7 +105,7 @@ class KnownError(Struct, frozen=True):
     """How long a problem that is closed is watched."""
 
 
-def begun(spec: Spec | None, number: int, owner: str, at: Instant) -> Problem:
+def begun(spec: ProblemSpec | None, number: int, owner: str, at: Instant) -> Problem:
     """Return a new problem, opened by an entry of the configuration or (None) by a person."""
     if spec is None:
         return Problem(number, "manual", owner, at)
@@ -198,7 +199,9 @@ def matches(error: KnownError, rule: str, labels: Labels) -> bool:
     return rule in error.rules and all(labels.get(name) == value for name, value in error.labels.items())
 
 
-def hold_until(spec: Spec, priority: str, nodes: Collection[Node], topology: Topology, at: Instant) -> Instant | None:
+def hold_until(
+    spec: ProblemSpec, priority: str, nodes: Collection[Node], topology: Topology, at: Instant
+) -> Instant | None:
     """Return until when the message of a new incident waits for a root; None: it goes at once.
 
     A P1 never waits, nor does an incident with nothing beneath it: it may be the root.

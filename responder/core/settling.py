@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from responder.core.board import Board, Depends, Held, Rows, Spec, faded, newest
+from responder.core.board import Board, Held, Rows, faded, newest
+from responder.core.catalogue import Depends, ProblemSpec
 from responder.core.causes import Weights, remembered
 from responder.core.signal import DAY, MINUTE, Instant
 
@@ -35,7 +36,7 @@ class Settling:
         self._left = deque((name, key) for name, keys in tables for key in keys)
 
     def forget(
-        self, board: Board, specs: Iterable[Spec], weights: Weights, at: Instant,
+        self, board: Board, specs: Iterable[ProblemSpec], weights: Weights, at: Instant,
         lives: Callable[[int], bool], incidents: Callable[[int], Iterable[int]],
     ) -> bool:  # fmt: skip
         """Drop what says nothing any more from *board*; returns whether there is more to look at.
@@ -58,7 +59,7 @@ class _Look:
     """Each method says what goes with one row: nothing, or rows that are None."""
 
     def __init__(
-        self, board: Board, specs: Mapping[str, Spec], weights: Weights, at: Instant, lives: Callable[[int], bool],
+        self, board: Board, specs: Mapping[str, ProblemSpec], weights: Weights, at: Instant, lives: Callable[[int], bool],
         incidents: Callable[[int], Iterable[int]],
     ) -> None:  # fmt: skip
         self._board, self._specs, self._weights, self._at = board, specs, weights, at
@@ -89,7 +90,7 @@ class _Look:
             return None
         return Rows(clues={incident: dict.fromkeys(clues)})
 
-    def _needed(self, spec: Spec, incident: int) -> bool:
+    def _needed(self, spec: ProblemSpec, incident: int) -> bool:
         """Say whether a problem of the topology is still judged by the incident's clues."""
         link = self._board.linked(spec.id, incident) if isinstance(spec.how, Depends) else None
         return link is not None and self._board.held(link.problem) is not None

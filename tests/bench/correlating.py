@@ -14,8 +14,7 @@ import time
 from pathlib import Path
 
 from responder.core.book import Book
-from responder.core.catalogue import Depends as DependsSpec
-from responder.core.catalogue import ProblemSpec, Service, Team, TopologySpec
+from responder.core.catalogue import Depends, ProblemSpec, Service, Team, TopologySpec
 from responder.core.rule import EventOf, EventWhen, IncidentForm, Match, Priority, Rule
 from responder.core.signal import MINUTE, SECOND, Signal, fingerprint
 from responder.handlers.signals import Pushed
@@ -38,7 +37,7 @@ def book_of(services: int, edges: int, correlate: bool) -> Book:
     chance = random.Random(1)
     names = [f"service-{n}" for n in range(services)]
     pairs = [(names[a], names[b]) for a, b in (sorted(chance.sample(range(services), 2)) for _ in range(edges))]
-    problems = [ProblemSpec("cause", "ops", DependsSpec(10 * MINUTE))] if correlate else []
+    problems = [ProblemSpec("cause", "ops", Depends(10 * MINUTE))] if correlate else []
     catalogue = {name: Service(name, "ops") for name in names}
     return Book(
         [RULE],

@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from responder.core.board import Board, Depends, Join, Merge, Onset, Part, Spec, Start
+from responder.core.board import Board, Join, Merge, Onset, Part, Start
+from responder.core.catalogue import Depends, ProblemSpec
 from responder.core.causes import Cause, Weights, fact, rank
 from responder.core.correlation import consider
 from responder.core.instant import format_instant, parse_instant, parse_span
@@ -39,7 +40,7 @@ class Desk:
         self.max_age = parse_span(rule.get("max_age", "52w"))
         self.reopen = parse_span(rule.get("reopen_within", "30m"))
         how = config["problems"][0]["depends"]
-        self.specs = [Spec("cause", "ops", Depends(parse_span(how["within"]), tuple(how.get("same", ()))))]
+        self.specs = [ProblemSpec("cause", "ops", Depends(parse_span(how["within"]), tuple(how.get("same", ()))))]
         self.topology, self.weights, self.board, self.parting = topology, weights, Board(), parting
         self.taking: dict[tuple[str, ...], int] = {}
         self.incidents: dict[int, dict[str, Any]] = {}

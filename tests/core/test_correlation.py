@@ -6,20 +6,21 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from responder.core.board import Board, Decision, Depends, Group, Join, Merge, Onset, Part, Recur, Rows, Spec, Start
+from responder.core.board import Board, Decision, Join, Merge, Onset, Part, Rows, Start
+from responder.core.catalogue import Depends, Group, ProblemSpec, Recur
 from responder.core.causes import Weights, fact, rank
 from responder.core.correlation import consider
 from responder.core.signal import DAY, HOUR, MINUTE, SECOND
 from responder.core.topology import Topology
 
-DEPENDS = Spec("cause", "noc", Depends(5 * MINUTE))
+DEPENDS = ProblemSpec("cause", "noc", Depends(5 * MINUTE))
 SHOP = Topology({"web": ["api", "search"], "api": ["db"], "search": [], "db": [], "mail": ["smtp"], "smtp": []})
 
 
 class House:
     """The plainest engine: one incident for each name told, problems as lists."""
 
-    def __init__(self, *specs: Spec, topology: Topology = SHOP) -> None:
+    def __init__(self, *specs: ProblemSpec, topology: Topology = SHOP) -> None:
         self.specs, self.topology, self.board = specs or (DEPENDS,), topology, Board()
         self.problems: dict[int, list[int]] = {}
         self.closed: set[int] = set()
@@ -166,7 +167,7 @@ def test_a_ring_of_dependencies_is_one_problem():
 
 
 def test_a_label_that_must_be_equal_and_is_absent_on_either_side_never_joins():
-    house = House(Spec("cause", "noc", Depends(5 * MINUTE, same=("region",))))
+    house = House(ProblemSpec("cause", "noc", Depends(5 * MINUTE, same=("region",))))
     house.fires("A", "web", 0, region="eu")
     house.fires("A", "api", 1)
     house.fires("A", "db", 2)
@@ -177,7 +178,7 @@ def test_a_label_that_must_be_equal_and_is_absent_on_either_side_never_joins():
 
 
 def test_equal_labels_join_what_the_topology_does_not_know_and_not_what_it_knows_to_be_apart():
-    house = House(Spec("cause", "noc", Depends(5 * MINUTE, same=("region",))))
+    house = House(ProblemSpec("cause", "noc", Depends(5 * MINUTE, same=("region",))))
     house.fires("A", "web", 0, region="eu")
     house.fires("A", "mail", 1, region="eu")
     assert house.groups() == []
@@ -186,7 +187,7 @@ def test_equal_labels_join_what_the_topology_does_not_know_and_not_what_it_knows
 
 
 def test_labels_missing_on_half_of_the_alerts_leave_the_others_grouped():
-    house = House(Spec("cause", "noc", Depends(5 * MINUTE, same=("region",))))
+    house = House(ProblemSpec("cause", "noc", Depends(5 * MINUTE, same=("region",))))
     for n in range(40):
         service = ("web", "api", "db", "search")[n % 4]
         house.fires(f"A{n}", service, n, labels={"region": "eu"} if n % 8 < 4 else {})
@@ -239,7 +240,7 @@ def test_a_few_alerts_that_begin_again_stay_in_their_problem():
 
 
 def test_a_group_opens_with_its_at_least_and_takes_more_inside_the_window():
-    house = House(Spec("same-host", "noc", Group(("instance",), 3, 30 * MINUTE)))
+    house = House(ProblemSpec("same-host", "noc", Group(("instance",), 3, 30 * MINUTE)))
     for n in range(2):
         assert house.fires(f"A{n}", "web", n, instance="h1") == []
     house.fires("B", "web", 3, instance="h2")
@@ -251,7 +252,7 @@ def test_a_group_opens_with_its_at_least_and_takes_more_inside_the_window():
 
 
 def test_what_comes_back_three_times_in_a_month_is_a_problem_though_each_was_short():
-    house = House(Spec("comes-back", "noc", Recur(("rule", "service"), 3, 30 * DAY)))
+    house = House(ProblemSpec("comes-back", "noc", Recur(("rule", "service"), 3, 30 * DAY)))
     day = DAY // SECOND
     for n in range(2):
         assert house.fires("A", "web", n * 9 * day, incident=("x", "web", n)) == []
@@ -261,7 +262,7 @@ def test_what_comes_back_three_times_in_a_month_is_a_problem_though_each_was_sho
 
 
 def test_what_comes_back_is_counted_though_it_was_closed_each_time():
-    house = House(Spec("again", "noc", Recur(("service",), 3, 30 * DAY)))
+    house = House(ProblemSpec("again", "noc", Recur(("service",), 3, 30 * DAY)))
     for n in range(3):
         decisions = house.fires("Slow", "web", n * HOUR / SECOND, incident=n)
         house.closed.add(n + 1)
@@ -269,7 +270,7 @@ def test_what_comes_back_is_counted_though_it_was_closed_each_time():
 
 
 def test_after_it_is_closed_a_recurring_problem_counts_anew():
-    house = House(Spec("comes-back", "noc", Recur(("service",), 2, DAY)))
+    house = House(ProblemSpec("comes-back", "noc", Recur(("service",), 2, DAY)))
     for n in range(2):
         house.fires("A", "web", n, incident=("x", "web", n))
     house.board.apply(Rows(held={1: None}))
@@ -278,7 +279,7 @@ def test_after_it_is_closed_a_recurring_problem_counts_anew():
 
 
 def test_one_incident_may_be_in_problems_of_several_entries():
-    house = House(DEPENDS, Spec("same-host", "noc", Group(("instance",), 2, HOUR)))
+    house = House(DEPENDS, ProblemSpec("same-host", "noc", Group(("instance",), 2, HOUR)))
     house.fires("A", "web", 0, instance="h1")
     decisions = house.fires("A", "api", 1, instance="h1")
     assert [(one.problem, one.spec) for one in decisions if isinstance(one, Start)] == [(1, "cause"), (2, "same-host")]

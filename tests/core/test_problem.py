@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from responder.core.board import Board, Depends, Spec
+from responder.core.board import Board
+from responder.core.catalogue import Depends, ProblemSpec
 from responder.core.causes import Cause
 from responder.core.problem import (
     ALLOWED,
@@ -24,7 +25,7 @@ from responder.core.problem import (
 from responder.core.signal import HOUR, MINUTE
 from responder.core.topology import Topology
 
-SPEC = Spec("shared", "noc", Depends(5 * MINUTE, hold_notifications=2 * MINUTE), due=80 * HOUR)
+SPEC = ProblemSpec("shared", "noc", Depends(5 * MINUTE, hold_notifications=2 * MINUTE), due=80 * HOUR)
 
 
 def test_a_problem_goes_its_way_and_is_due_after_its_entry_says():
@@ -87,7 +88,7 @@ def test_messages_wait_for_a_root_but_not_those_of_a_p1_or_of_the_lowest():
     assert hold_until(SPEC, "P2", ["web"], shop, 0) == 2 * MINUTE
     assert hold_until(SPEC, "P1", ["web"], shop, 0) is None
     assert hold_until(SPEC, "P2", ["db"], shop, 0) is None
-    assert hold_until(Spec("x", "noc", Depends(MINUTE)), "P2", ["web"], shop, 0) is None
+    assert hold_until(ProblemSpec("x", "noc", Depends(MINUTE)), "P2", ["web"], shop, 0) is None
 
 
 def test_by_hand_incidents_are_linked_split_off_and_merged_again():
