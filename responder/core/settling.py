@@ -98,7 +98,20 @@ class _Look:
     def sighted(self, key: tuple[str, str]) -> Rows | None:
         base, anchor = key
         found = newest(self._board.sighted(base), anchor)
-        return Rows(sighted={base: {anchor: None}}) if found is not None and found.until <= self._at else None
+        if (
+            found is None
+            or found.until > self._at
+            or any(self._goes_on(base, incident) for incident, _ in found.recent)
+        ):
+            return None
+        return Rows(sighted={base: {anchor: None}})
+
+    def _goes_on(self, base: str, incident: int) -> bool:
+        """Say whether the incident leads to a problem that still takes more."""
+        spec = self._specs.get(base.partition("\xff")[0])
+        link = self._board.linked(spec.id, incident) if spec is not None else None
+        held = self._board.held(link.problem) if link is not None else None
+        return spec is not None and held is not None and not held.over and self._at - held.last_at < spec.how.within
 
     def pulse(self, scope: str) -> Rows | None:
         found = self._board.pulse(scope)

@@ -10,6 +10,7 @@ from responder.core.board import Board, Decision, Join, Merge, Onset, Part, Rows
 from responder.core.catalogue import Depends, Group, ProblemSpec, Recur
 from responder.core.causes import Weights, fact, rank
 from responder.core.correlation import consider
+from responder.core.settling import Settling
 from responder.core.signal import DAY, HOUR, MINUTE, SECOND
 from responder.core.topology import Topology
 
@@ -104,6 +105,18 @@ def test_where_a_problem_began_more_joins_it_as_long_as_it_goes_on_elsewhere():
     for n in range(5):
         house.fires("A", f"s{2 * n}", 60 * n)
     assert len(house.groups()) == 1
+    [join] = house.fires("B", "s0", 450)
+    assert isinstance(join, Join)
+
+
+def test_what_is_forgotten_now_and_then_does_not_change_what_joins():
+    chain = Topology({f"s{n}": [f"s{n + 1}"] for n in range(12)})
+    house = House(topology=chain)
+    for n in range(5):
+        house.fires("A", f"s{2 * n}", 60 * n)
+    settling = Settling()
+    settling.begin(house.board)
+    settling.forget(house.board, [DEPENDS], Weights(), 400 * SECOND, lambda _: True, lambda _: ())
     [join] = house.fires("B", "s0", 450)
     assert isinstance(join, Join)
 
