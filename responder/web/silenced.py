@@ -46,4 +46,6 @@ def silenced(resident: Resident, book: Book, incidents: Iterable[Incident], now:
             firing.update(id for id in mine if id is not None)
         else:
             asked.difference_update(mine)
+            if not asked:
+                break
     return quiet | (firing & asked)
