@@ -68,18 +68,15 @@ def path_of(url: str) -> Path | None:
     return Path(parsed.database)
 
 
-def create_private(path: Path, flags: int = 0) -> None:
+def create_private(path: Path) -> None:
     """Create a file that only its owner may read, as the secrets of alerts deserve; one that is there stays as it is.
 
     SQLite gives ``-wal`` and ``-shm`` the mode of their database.
 
-    Args:
-        flags: More of :func:`os.open`'s.
-
     Raises:
         OSError: It can't be created.
     """
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | flags, 0o600))
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
 
 
 def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:

@@ -2,9 +2,12 @@
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Struct
 from sqlalchemy import Connection, Engine, delete, func, select, update
@@ -13,7 +16,7 @@ from responder.core.event import Event
 from responder.core.incident import Incident
 from responder.core.signal import Instant
 from responder.store import chain, schema
-from responder.store.engine import StorageError, create_private, path_of
+from responder.store.engine import StorageError, path_of
 from responder.store.reader import Reader, recorded
 
 SLICE = 1000
@@ -81,31 +84,43 @@ def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> i
 def backup(url: str, target: Path) -> Head:
     """Copy a SQLite database while it is in use; returns the head of the copy.
 
+    A target that is there is whole: the copy has another name beside it until it is done.
+
     Raises:
-        StorageError: The target exists or can't be written, or the database is no SQLite file (use pg_dump there).
+        StorageError: The target exists or can't be written, or the database is no sound SQLite file (for PostgreSQL
+            there is pg_dump).
     """
     source = path_of(url)
     if source is None:
         raise StorageError("backup copies SQLite files; for PostgreSQL use pg_dump")
     if not source.exists():
         raise StorageError(f"{source} does not exist")
+    if target.exists():
+        raise StorageError(f"{target} exists already")
     try:
-        create_private(target, os.O_EXCL)
-    except FileExistsError:
-        raise StorageError(f"{target} exists already") from None
+        file, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # only its owner may read it
+        os.close(file)
+        part = Path(name)
+        try:
+            found = _copy(source, part)
+            part.rename(target)
+        except BaseException:
+            part.unlink()
+            raise
     except OSError as error:
         raise StorageError(f"{target}: {error.strerror}") from None
-    live = sqlite3.connect(f"file:{source}?mode=ro", uri=True)
-    try:
-        copy = sqlite3.connect(target)
-        try:
+    except sqlite3.Error as error:
+        raise StorageError(f"{source} can't be copied to {target}: {error}") from None
+    return found
+
+
+def _copy(source: Path, target: Path) -> Head:
+    with closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as live:
+        live.execute("SELECT head_seq FROM leader")  # it is ours, before much is copied
+        with closing(sqlite3.connect(target)) as copy:
             live.backup(copy, pages=1000)
             copy.execute("PRAGMA journal_mode=DELETE")
             row = copy.execute("SELECT head_seq, head_hash FROM leader").fetchone()
-        finally:
-            copy.close()
-    finally:
-        live.close()
     return Head(row[0], bytes(row[1]).hex()) if row else Head(0, chain.GENESIS.hex())
 
 

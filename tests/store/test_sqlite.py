@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from responder.core.incident import apply
 from responder.core.signal import MINUTE
-from responder.store import upkeep
+from responder.store import migrate, upkeep
 from responder.store.engine import StorageError, open_engine, path_of
 from responder.store.lock import FileLock
 from responder.store.transaction import StorageDown
@@ -52,6 +52,28 @@ def test_a_live_file_is_copied_whole(house: House, place: Place, tmp_path: Path)
         upkeep.backup(place.url, copy)
     with pytest.raises(StorageError, match="does not exist"):
         upkeep.backup(f"sqlite:///{tmp_path}/none.db", tmp_path / "other.db")
+
+
+@pytest.mark.parametrize("bad", ["cut", "empty", "noise", "of another program"])
+def test_what_is_no_store_is_not_copied_and_leaves_nothing_behind(bad: str, tmp_path: Path) -> None:
+    source, folder = tmp_path / "bad #1.db", tmp_path / "copies"
+    folder.mkdir()
+    if bad == "cut":
+        engine = open_engine(f"sqlite:///{source}")
+        migrate.upgrade(engine)
+        engine.dispose()
+        source.write_bytes(source.read_bytes()[:20_000])
+    elif bad == "of another program":
+        with sqlite3.connect(source) as other:
+            other.execute("CREATE TABLE event (x)")
+        other.close()
+    else:
+        source.write_bytes(b"" if bad == "empty" else bytes(range(256)) * 80)
+    with pytest.raises(
+        StorageError, match=r"bad #1.db can't be copied to .*: (no such table|file is not|database disk)"
+    ):
+        upkeep.backup(f"sqlite:///{source}", folder / "copy.db")
+    assert list(folder.iterdir()) == []
 
 
 def test_the_store_and_its_copies_are_for_their_owner_only(house: House, place: Place, tmp_path: Path) -> None:
