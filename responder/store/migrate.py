@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy import table as sql_table
+from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql import column
 
-from responder.store.engine import StorageError
+from responder.store.engine import DatabaseError, StorageError
+from responder.store.schema import metadata
 
 HEAD: Final = "0001"
 _VERSION = sql_table("alembic_version", column("version_num"))
@@ -25,12 +27,16 @@ def revision(engine: Engine) -> str | None:
 def upgrade(engine: Engine) -> bool:
     """Bring the schema to :data:`HEAD`; returns whether anything was done.
 
+    A schema of PostgreSQL that is not there is created.
+
     Raises:
-        StorageError: The database is of a newer version of the program.
+        StorageError: The database is of a newer version of the program, or of another program, or its schema
+            can't be created.
     """
     found = revision(engine)
     if found == HEAD:
         return False
+    _make_room(engine)
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -45,3 +51,30 @@ def upgrade(engine: Engine) -> bool:
             raise StorageError(f"the database has revision {found}, this program knows {HEAD}: {error}") from error
         connection.commit()
     return True
+
+
+def _make_room(engine: Engine) -> None:
+    if engine.dialect.name == "postgresql":
+        _create_schema(engine)
+    found = set(inspect(engine).get_table_names())
+    foreign = sorted(found & set(metadata.tables))
+    if foreign and "alembic_version" not in found:
+        raise StorageError(
+            f"the database has tables of another program with the names of responder's: {', '.join(foreign)}\n"
+            "  hint: give responder a file, a database or a storage.schema of its own"
+        )
+
+
+def _create_schema(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if connection.execute(text("SELECT current_schema()")).scalar() is not None:
+            return
+        name = str(connection.execute(text("SHOW search_path")).scalar()).lower()  # as the path itself is read
+        if not name.isidentifier():
+            raise StorageError(f"none of the schemas of search_path ({name}) exists; name one in storage.schema")
+        try:
+            connection.execute(CreateSchema(name, if_not_exists=True))
+            connection.commit()
+        except DatabaseError as error:
+            reason = str(error.orig).strip()
+            raise StorageError(f"schema {name} does not exist and can't be created: {reason}") from error

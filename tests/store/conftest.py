@@ -106,17 +106,15 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """An empty database; on PostgreSQL a schema of its own."""
+    """An empty database; on PostgreSQL a schema of its own, which the upgrade creates."""
     if request.param == "sqlite":
         found = Place(f"sqlite:///{tmp_path}/responder.db", None)
     else:
-        found = Place(request.getfixturevalue("postgres"), f"t{abs(hash(tmp_path)):x}")
-        with found.engine().begin() as connection:
-            connection.execute(text(f"CREATE SCHEMA {found.schema}"))
+        found = Place(request.getfixturevalue("postgres"), f"T{abs(hash(tmp_path)):x}")
     yield found
     if found.schema is not None:
         with found.engine().begin() as connection:
-            connection.execute(text(f"DROP SCHEMA {found.schema} CASCADE"))
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {found.schema} CASCADE"))
     found.close()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import inspect, text
+from sqlalchemy.engine import make_url
 
 from responder.core.desk import Desk
 from responder.core.event import Actor, Event
@@ -73,6 +74,31 @@ def test_a_database_of_a_newer_program_is_refused(place: Place) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StorageError, match="9999"):
         migrate.upgrade(engine)
+
+
+def test_tables_of_another_program_are_left_alone(place: Place) -> None:
+    engine = place.engine()
+    if place.schema is not None:
+        with engine.begin() as connection:
+            connection.execute(text(f"CREATE SCHEMA {place.schema}"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE event (x int)"))
+    with pytest.raises(StorageError, match="tables of another program with the names of responder's: event"):
+        migrate.upgrade(engine)
+    assert inspect(engine).get_table_names() == ["event"]
+
+
+def test_a_schema_that_its_role_may_not_create_is_said_to_be_missing(postgres: str) -> None:
+    engine = open_engine(postgres)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE ROLE guest LOGIN"))
+    guest = open_engine(make_url(postgres).set(username="guest").render_as_string(False), "nope")
+    with pytest.raises(StorageError, match="schema nope does not exist and can't be created: permission denied"):
+        migrate.upgrade(guest)
+    guest.dispose()
+    with engine.begin() as connection:
+        connection.execute(text("DROP ROLE guest"))
+    engine.dispose()
 
 
 # The commit.
