@@ -38,7 +38,7 @@ from responder.store import migrate
 from responder.store.engine import DatabaseError, Engine, StorageError, open_engine, path_of, sentence
 from responder.store.lock import FileLock
 from responder.store.reader import Reader
-from responder.store.transaction import Writer
+from responder.store.transaction import DataRefused, Writer
 from responder.web.app import App
 from responder.web.protocol import LOOK_EVERY, Protocol
 
@@ -79,8 +79,13 @@ class Daemon:
         self._last_head = ""
         path = path_of(settings.storage.url.reveal())
         self._lock = FileLock(path) if path is not None else None
-        self._sockets = _sockets(settings.listen)  # before a database is made or migrated in vain
-        self._open_store()
+        self._sockets: list[socket.socket] = []
+        try:
+            self._sockets = _sockets(settings.listen)  # before a database is made or migrated in vain
+            self._open_store()
+        except BaseException:
+            self._let_go()
+            raise
 
     # Opening, in the order in which things need each other.
 
@@ -190,9 +195,12 @@ class Daemon:
             )
         )
         gone = self._gone(self.book)
-        if await self.intake.submit(self._loaded(self.settings.digest, gone, self.book)):
-            await self._sweep()
-        await self._offer(frozenset())
+        try:
+            if await self.intake.submit(self._loaded(self.settings.digest, gone, self.book)):
+                await self._sweep()
+            await self._offer(frozenset())
+        except (Unavailable, DataRefused) as error:
+            raise StorageError(f"nothing was started: {error}") from error
         self._start_polls()
         self.dispatcher.look()
 
@@ -260,6 +268,11 @@ class Daemon:
         self.writer.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._blocking.shutdown(wait=False, cancel_futures=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for held in self._sockets:
+            held.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -493,12 +506,8 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     """Run the daemon until it is told to stop; returns the exit status."""
     try:
         daemon = Daemon(settings, load)
-    except (DatabaseError, StorageError) as error:
-        sys.stderr.write(f"responder: {sentence(error)}\n")
-        return 1
-    except CannotListen as error:
-        sys.stderr.write(f"responder: {error}\n")
-        return 1
+    except (DatabaseError, StorageError, CannotListen) as error:
+        return _not_started(error)
     where = f"http://{settings.listen.host}:{settings.listen.port}"
     log.info(
         "responder %s listens on %s", __version__, where,
@@ -507,7 +516,12 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
     )  # fmt: skip
     try:
         asyncio.run(daemon.run())
-    except ValueError as error:  # a source or channel that can't be made to work
-        sys.stderr.write(f"responder: {error}\n")
-        return 1
+    except (DatabaseError, StorageError, ValueError) as error:  # ValueError: a source or channel that can't be made
+        return _not_started(error)
     return 0
+
+
+def _not_started(error: Exception) -> int:
+    reason = sentence(error) if isinstance(error, DatabaseError | StorageError) else str(error)
+    sys.stderr.write(f"responder: {reason}\n")
+    return 1

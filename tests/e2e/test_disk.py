@@ -1,10 +1,17 @@
 """A disk that is full: every writing route says 503, what can be read is read, and it recovers without hands."""
 
 import resource
+import sqlite3
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from responder.store import migrate
+from responder.store.engine import open_engine
 from tests.adapters.conftest import wait_until
-from tests.e2e.kit import Daemon, records
+from tests.e2e.kit import COMMAND, Daemon, records
 
 SILENCE = {
     "matchers": [{"name": "a", "value": "b", "isRegex": False}], "startsAt": "2026-01-01T00:00:00Z",
@@ -58,3 +65,31 @@ def test_a_full_disk_is_503_everywhere_and_recovers_without_hands(daemon: Callab
     assert len(responder.get("/api/v2/alerts")) == 401
     assert responder.terminate() == 0
     responder.verify()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "ALTER TABLE event RENAME TO other",
+        "CREATE TRIGGER no BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'nothing is taken'); END",
+    ],
+)
+def test_a_start_that_can_write_nothing_ends_with_one_sentence(broken: str, tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path}/responder.db")
+    migrate.upgrade(engine)
+    engine.dispose()
+    with sqlite3.connect(tmp_path / "responder.db") as connection:
+        connection.execute(broken)
+    connection.close()
+    found = subprocess.run(
+        [*COMMAND, "run", "--listen", "127.0.0.1:0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 1
+    [sentence] = [line for line in found.stderr.splitlines() if line.startswith("responder: ")]
+    assert sentence.startswith("responder: nothing was started: ")
+    assert "Traceback" not in found.stderr
