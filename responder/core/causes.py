@@ -136,25 +136,29 @@ def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words
     subject = next((topology.node(labels[name], labels) for name in topology.subject_labels if labels.get(name)), "")
     suspect = _suspect(own, subject, topology)
     apart, who = topology.naming_labels, (service, name_of(subject))
-    rest = sorted(
-        [
-            (name, value)
-            for name, value in labels.items()
-            if name not in _PLAIN_LABELS and name not in apart and value not in who
-        ]
-    )
-    name = labels.get("alertname") or rule
-    text = " ".join((name, *(value for _, value in rest))).strip()
-    kind = _hash(rule, name, *(part for pair in rest for part in pair))
+    rest = [
+        (name, value)
+        for name, value in labels.items()
+        if name not in _PLAIN_LABELS and name not in apart and value not in who
+    ]
+    kind, shown, said = _said(rule, labels.get("alertname") or rule, words, tuple(sorted(rest)))
     return Fact(
         key=_hash(str(kind), own, subject),
         kind=kind,
-        words=text if len(text) <= 100 else text[:99] + "…",
+        words=shown,
         suspect=suspect,
         service=name_of(suspect) if suspect == own or name_of(suspect) in topology.services else "",
-        call=felt_in_calls(labels, f"{name} {rule} {words} {text}"),
-        nodes=tuple(dict.fromkeys(node for node in (own, subject) if node)),
+        call=felt_in_calls(labels, said),
+        nodes=tuple([node for node in ((own, subject) if own != subject else (own,)) if node]),
     )
+
+
+@lru_cache(4096)
+def _said(rule: str, name: str, words: str, rest: tuple[tuple[str, str], ...]) -> tuple[int, str, str]:
+    """Return what alerts of one kind have in common: (kind, shown in words, all that is said)."""
+    text = " ".join((name, *(value for _, value in rest))).strip()
+    shown = text if len(text) <= 100 else text[:99] + "…"
+    return _hash(rule, name, *(part for pair in rest for part in pair)), shown, f"{name} {rule} {words} {text}"
 
 
 def felt_in_calls(labels: Labels, words: str) -> bool:
