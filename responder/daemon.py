@@ -48,6 +48,8 @@ DRAIN: Final = 20.0
 CLOCK_JUMP: Final = 5.0
 """Seconds by which the wall clock may differ from the monotonic one between two ticks."""
 READERS: Final = 4
+OVERTAKEN: Final = 3
+"""Exit status: another daemon decides for the database now."""
 OFFERED: Final = 500
 """Alerts that are offered to a new configuration in one transaction."""
 BUILT_IN: Final = {"alertmanager": "am-webhook", "grafana": "grafana"}
@@ -66,6 +68,8 @@ class Daemon:
         self.tally = Tally()
         self.book = book_of(settings, self.tally)
         self.ready = False
+        self.status = 0
+        """With which the process is to end."""
         self._away = ticks.Away(self.started_at, self.started_at + settings.startup_grace)
         self._stop = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
@@ -94,6 +98,8 @@ class Daemon:
         self.engine: Engine = open_engine(url, self.settings.storage.schema)
         if migrate.upgrade(self.engine):
             log.info("the schema was brought up to date", extra={"revision": migrate.HEAD})
+        self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
+        self.writer.claim()
         self.reader = Reader(open_engine(url, self.settings.storage.schema, read_only=True))
         self.resident = Resident(self.reader, self.due_of, compile_regex)
         self.book.posted = self.resident.windows
@@ -102,14 +108,17 @@ class Daemon:
         ticks.grant_grace(self.resident, self.book, self._away)
         problems.put_in_force(self.book, self.resident.board, self.resident.edges.values())
         self._alive_at = self.reader.alive_at()
-        self.writer = Writer(self.engine, f"{socket.gethostname()}:{uuid.uuid4().hex[:8]}")
         self.writer.lead(self.started_at)
         self.book.secret = self.writer.secret
         self.intake = Intake(
             self.resident, self.writer, self.decide, self.clock, committed=self._committed, due_of=self.due_of,
-            fenced=self._stop.set,
+            fenced=self._overtaken,
         )  # fmt: skip
         self.dispatcher = Dispatcher(self.resident.lanes, self.submit, self.clock)
+
+    def _overtaken(self) -> None:
+        self.status = OVERTAKEN
+        self._stop.set()
 
     def due_of(self, row: Incident) -> Instant | None:
         """Return when time changes an incident next."""
@@ -119,9 +128,6 @@ class Daemon:
         """Hand an item to its handler; runs on the writer thread."""
         if isinstance(item, upkeep.Retain):
             return upkeep.retain(item, self.engine, desk, self.resident)
-
-        if isinstance(item, upkeep.Heartbeat):
-            return self.writer.heartbeat(now)
         if isinstance(item, upkeep.Replace):
             return self._replace(item, desk, now)
         return handle(item, desk, self.book, now, self.resident, self._away, careful)
@@ -303,7 +309,7 @@ class Daemon:
             try:
                 await self._apply_due(now)
             except Unavailable:
-                continue  # logged by the intake; the rows wait
+                pass  # logged by the intake; the rows wait
             except Exception:  # a clock that stops would be worse than anything that happened here
                 log.exception("a tick failed")
             metrics.QUEUE_LENGTH.set(self.intake.queued)
@@ -313,7 +319,7 @@ class Daemon:
         while (due := self.resident.next_due()) is not None and due <= now:
             metrics.SCHEDULER_LAG.set((now - due) / SECOND)
             await self.intake.submit(ticks.Tick(now))
-        if now >= self._next_heartbeat and self.book.queries:
+        if now >= self._next_heartbeat or self.failure is not None:  # a store that failed is asked again
             self._next_heartbeat = now + MINUTE
             await self.intake.submit(upkeep.Heartbeat())
         if now >= self._next_upkeep:
@@ -518,7 +524,7 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
         asyncio.run(daemon.run())
     except (DatabaseError, StorageError, ValueError) as error:  # ValueError: a source or channel that can't be made
         return _not_started(error)
-    return 0
+    return daemon.status
 
 
 def _not_started(error: Exception) -> int:

@@ -293,6 +293,6 @@ def _changes_store(desk: Desk) -> bool:
     return bool(
         desk.occurrences or desk.events or desk.states.changed or desk.silences.changed or desk.facts
         or desk.outbox.changed or desk.changes.changed or desk.sources.changed or desk.problems.changed
-        or desk.board_rows is not None or desk.edges or desk.stale or desk.meters.changed or desk.maintenance.changed or desk.asked
+        or desk.alive or desk.board_rows is not None or desk.edges or desk.stale or desk.meters.changed or desk.maintenance.changed or desk.asked
         or any(id not in desk.counted for id in desk.incidents.changed)
     )  # fmt: skip

@@ -18,6 +18,7 @@ from responder.core.signal import HOUR, Instant
 from responder.handlers import handle, ticks
 from responder.handlers.commands import Command
 from responder.handlers.signals import Pushed
+from responder.handlers.upkeep import Heartbeat
 from responder.intake import Intake, Unavailable
 from responder.store.transaction import DataRefused, Outcome, Writer
 from tests.store.conftest import START, House, Place, alert
@@ -319,10 +320,11 @@ def test_sixteen_first_alerts_at_once_open_one_incident(queue: Queue) -> None:
     assert queue.house.resident.incidents[1].alerts_count == 16
 
 
-def test_a_daemon_that_was_overtaken_stores_nothing_more_and_is_told_to_end(queue: Queue) -> None:
+@pytest.mark.parametrize("item", [pushed("late"), Heartbeat()])
+def test_a_daemon_that_was_overtaken_stores_nothing_more_and_is_told_to_end(queue: Queue, item: Any) -> None:
     async def work() -> list[Any]:
         Writer(queue.house.engine, "another").lead(START)
-        answers = await all_of([queue.intake.submit(pushed("late"))])
+        answers = await all_of([queue.intake.submit(item)])
         await asyncio.sleep(0)
         return answers
 

@@ -229,6 +229,8 @@ class Desk:
         """Incidents that opened here, by their key."""
         self.dues: dict[int, Instant | None] = {}
         """When time changes each incident to store next; filled before the commit."""
+        self.alive = False
+        """That somebody is there is to be stored, though nothing may have changed."""
         self.guard: Guard | None = None
         """On the careful second look, what keeps the failure of one rule from the others; else it is the item's."""
 
@@ -396,6 +398,7 @@ class Desk:
         self._opened |= item._opened
         self.asked |= item.asked
         self.dues |= item.dues
+        self.alive |= item.alive
 
 
 def _all(below: Iterable[tuple[K, V]], layer: Layer[K, V]) -> list[V]:

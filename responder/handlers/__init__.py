@@ -29,6 +29,7 @@ HANDLERS: Final[Mapping[type, Callable[[Any, Desk, Book, Instant, bool], Any]]] 
     commands.Loaded: commands.loaded,
     upkeep.Offer: upkeep.offer,
     upkeep.Settle: upkeep.settle,
+    upkeep.Heartbeat: upkeep.heartbeat,
     deliveries.Delivered: deliveries.delivered,
     deliveries.Failed: deliveries.failed,
 }

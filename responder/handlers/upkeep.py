@@ -106,6 +106,11 @@ def offer(item: Offer, desk: Desk, book: Book, now: Instant, careful: bool) -> N
         below.merge(desk)
 
 
+def heartbeat(item: Heartbeat, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
+    """Commit that somebody is there; so an idle daemon hears of a store that fails, or that another one took."""
+    desk.alive = True
+
+
 def settle(item: Settle, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
     """Count what has passed until now."""
     availability.settle(desk, book, now)

@@ -39,7 +39,8 @@ def open_engine(url: str, schema: str | None = None, *, read_only: bool = False,
     if schema is not None and not _SCHEMA.fullmatch(schema):
         raise StorageError(f"storage.schema: {schema!r} is not a plain name")
     options = f"-csearch_path={schema}" if schema else ""
-    return create_engine(parsed, connect_args={"options": options} if options else {}, pool_size=5, pool_pre_ping=False)
+    pool: dict[str, Any] = {"pool_size": 5} if read_only else {"poolclass": NullPool}  # a lock ends with its session
+    return create_engine(parsed, connect_args={"options": options} if options else {}, **pool)
 
 
 def sentence(error: StorageError | DatabaseError) -> str:

@@ -1,8 +1,10 @@
-"""One daemon per SQLite file, by a lock of the operating system that no crash leaves behind."""
+"""One daemon per database, by a lock that no crash leaves behind: of the operating system, or of PostgreSQL's session."""
 
 import fcntl
 import os
 from pathlib import Path
+
+from sqlalchemy import Connection, text
 
 from responder.store.engine import StorageError
 
@@ -31,3 +33,19 @@ class FileLock:
     def release(self) -> None:
         """Let another daemon have the file."""
         os.close(self._file)
+
+
+def hold(connection: Connection) -> bool:
+    """Take the lock of a PostgreSQL schema for as long as this session lives; returns whether it is ours.
+
+    The server ends the session of a machine that vanished within a minute. SQLite: see :class:`FileLock`.
+    """
+    if connection.dialect.name != "postgresql":
+        return True
+    for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
+        connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
+    found = connection.execute(
+        text("SELECT pg_try_advisory_lock(hashtext('responder'), hashtext(current_schema()))")
+    ).scalar()
+    connection.commit()
+    return bool(found)

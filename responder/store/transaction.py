@@ -11,8 +11,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from responder.core.desk import Desk
 from responder.core.event import Event
+from responder.core.instant import format_instant
 from responder.core.signal import Instant
 from responder.store import chain, rows, schema
+from responder.store.engine import StorageError
+from responder.store.lock import hold
 
 _body = msgspec.json.Encoder(order="deterministic").encode
 
@@ -45,6 +48,7 @@ class Writer:
         self._owner = owner
         self._sql = _Statements(engine)
         self._connection: Connection | None = None
+        self._alone = False
         self.epoch = 0
         self.head_seq = 0
         self.head_hash = chain.GENESIS
@@ -53,10 +57,32 @@ class Writer:
         self._since_checkpoint = 0
 
     def connection(self) -> Connection:
-        """Return the connection, opened anew after a failure."""
+        """Return the connection, opened anew after a failure.
+
+        On PostgreSQL it takes the lock again, if it can: the server may still hold the lost session for ours. Whether
+        another daemon came in between, the epoch tells at the next commit.
+        """
         if self._connection is None:
             self._connection = self._engine.connect()
+            self._alone = hold(self._connection)
         return self._connection
+
+    def claim(self) -> None:
+        """Make sure that nobody else decides for this database, before its state is read.
+
+        Raises:
+            StorageError: Another daemon does.
+        """
+        connection = self.connection()
+        if self._alone:
+            return
+        row = connection.execute(schema.leader.select()).first()
+        self.close()
+        who = f" ({row.owner}, last seen {format_instant(row.alive_at)})" if row is not None else ""
+        raise StorageError(
+            f"the database is in use by another daemon{who}; two would decide against each other\n"
+            "  hint: this one can begin when that one has ended; or give it a storage.schema of its own"
+        )
 
     def lead(self, now: Instant) -> None:
         """Become the one who decides: a new epoch in the leader row."""
@@ -75,11 +101,6 @@ class Writer:
                 self.epoch, self.head_seq, self.head_hash = row.epoch + 1, row.head_seq, bytes(row.head_hash)
                 self.secret = bytes(row.secret)
                 connection.execute(schema.leader.update().values(epoch=self.epoch, owner=self._owner))
-
-    def heartbeat(self, now: Instant) -> None:
-        """Note that the daemon was there: a start can tell how long nobody was."""
-        with self.connection().begin():
-            self.connection().execute(schema.leader.update().values(alive_at=now))
 
     def commit(self, desk: Desk, now: Instant) -> Outcome:
         """Write a batch in one transaction; when this returns it is on the disk.
