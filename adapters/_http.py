@@ -344,16 +344,17 @@ def _http_date(text: str) -> float:
 
 
 def _failure(error: httpx.TransportError | ssl.SSLError, origin: str) -> Transient | Permanent:
-    """Return in our words why no answer came."""
+    """Return in our words why no answer came; ``unreachable`` only if nothing can have arrived."""
     if isinstance(error, httpx.ProtocolError):
         return _not_http(str(error), origin)
     cause = next((each for each in _chain(error) if isinstance(each, OSError) and each.errno is not None), None)
-    if isinstance(cause, ssl.SSLError):
+    connecting = isinstance(error, httpx.ConnectError)
+    if isinstance(cause, ssl.SSLError) and (connecting or not isinstance(cause, ssl.SSLEOFError)):
         return Transient(f"no trusted connection to {origin}: {_tls_words(cause)}", "tls")
     words = _os_words(cause) if cause is not None else "the connection ended"
-    if isinstance(error, httpx.ConnectError):
+    if connecting:
         return Transient(f"cannot reach {origin}: {words}", "unreachable")
-    return Transient(f"{origin}: the connection ended before the answer did: {words}", "unreachable")
+    return Transient(f"{origin}: the connection ended before the answer did: {words}", "cut_off")
 
 
 def _not_http(words: str, origin: str) -> Transient | Permanent:
@@ -361,7 +362,7 @@ def _not_http(words: str, origin: str) -> Transient | Permanent:
     if "buffer too long" in words:
         return Permanent(f"{origin}: the head of the answer is too long", "too_large")
     if "disconnected" in words or "closed connection" in words:
-        return Transient(f"{origin}: the connection ended before the answer did", "unreachable")
+        return Transient(f"{origin}: the connection ended before the answer did", "cut_off")
     return Transient(f"{origin}: what came back is no HTTP: {words}", "protocol")
 
 

@@ -100,6 +100,9 @@ class EmailChannel:
         Raises:
             Transient: Unreachable, silent, or a 4xx answer.
             Permanent: A 5xx answer, or a recipient was refused.
+
+        Once the server may have the mail, a connection that is lost is ``cut_off``, no answer to be
+        understood is ``protocol``, and when only some recipients were refused it is ``partly_refused``.
         """
         await self._context.run_blocking(self._hand_over, self._message(delivery))
 
@@ -122,16 +125,18 @@ class EmailChannel:
 
     def _hand_over(self, message: EmailMessage) -> None:
         server = f"{self._host}:{self._port}"
+        connected = False
         try:
             smtp = self._connect()
             try:
                 self._log_in(smtp)
+                connected = True
                 refused = smtp.send_message(message)
                 _say_goodbye(smtp)
             finally:
                 smtp.close()
         except smtplib.SMTPRecipientsRefused as error:
-            raise _refusal(server, error.recipients) from None
+            raise _answered(*_refusal(server, error.recipients)) from None
         except smtplib.SMTPResponseException as error:
             raise _answered(f"{server} answered {_words(error.smtp_code, error.smtp_error)}", error.smtp_code) from None
         except smtplib.SMTPNotSupportedError as error:
@@ -142,9 +147,12 @@ class EmailChannel:
         except (OSError, smtplib.SMTPException) as error:
             if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):  # smtplib wraps some
                 raise Transient(f"{server} did not answer within {_TIMEOUT:g} s", "timeout") from None
+            if connected:
+                raise Transient(f"{server}: the connection ended before the answer did", "cut_off") from None
             raise Transient(f"cannot reach {server}: {_one_line(str(error))}", "unreachable") from None
-        if refused:
-            raise _refusal(server, refused)
+        if refused:  # the others have the mail, and get it again rather than nobody
+            words, code = _refusal(server, refused)
+            raise (Transient if code < 500 else Permanent)(words, "partly_refused")
 
     def _connect(self) -> smtplib.SMTP:
         name = socket.gethostname()  # smtplib would ask a name server for the full one, and may wait
@@ -174,14 +182,16 @@ def _say_goodbye(smtp: smtplib.SMTP) -> None:
         smtp.quit()
 
 
-def _refusal(server: str, refused: dict[str, tuple[int, bytes]]) -> Transient | Permanent:
-    """Return the error of refused recipients; the others may have the mail, and get it again rather than nobody."""
+def _refusal(server: str, refused: dict[str, tuple[int, bytes]]) -> tuple[str, int]:
+    """Return the words and the gravest code of refused recipients."""
     words = "; ".join(f"{address}: {_words(*answer)}" for address, answer in refused.items())
-    return _answered(f"{server} refused {words}", max(code for code, _ in refused.values()))
+    return f"{server} refused {words}", max(code for code, _ in refused.values())
 
 
 def _answered(message: str, code: int) -> Transient | Permanent:
-    if 400 <= code < 500 or code < 0:  # -1: the connection ended
+    if code < 0:  # smtplib's own, for an answer without a number
+        return Transient(message, "protocol")
+    if 400 <= code < 500:
         return Transient(message, f"smtp_{code}")
     return Permanent(message, f"smtp_{code}")
 

@@ -98,9 +98,10 @@ def test_when_no_channel_works_a_message_is_given_up_once_on_each() -> None:
     assert not post.stage.resident.outbox
 
 
-def test_an_end_is_told_to_a_channel_that_perhaps_heard_of_the_beginning() -> None:
+@pytest.mark.parametrize("reason", ["cut_off", "partly_refused", "protocol", "timeout"])
+def test_an_end_is_told_to_a_channel_that_perhaps_heard_of_the_beginning(reason: str) -> None:
     post = Post(AT_ONCE)
-    post.fails["chat"] = Transient("no answer", "timeout")
+    post.fails["chat"] = Transient("no answer", reason)
     post.fire("a")
     post.fails.clear()
     post.at(0.5).clear("a")

@@ -72,7 +72,7 @@ def test_a_webhook_without_a_secret_signs_nothing(serve: Serve) -> None:
         (reply("", "429 X", Retry_After="7"), Transient, "http_429", 7 * SECOND),
         (reply("", "503 X", Retry_After="Mon, 05 Jan 2026 00:00:30 GMT"), Transient, "http_503", 30 * SECOND),
         (reply("", "500 X"), Transient, "http_500", None),
-        (b"", Transient, "unreachable", None),
+        (b"", Transient, "cut_off", None),
     ],
 )
 def test_only_2xx_is_an_acceptance(
@@ -151,7 +151,10 @@ class Talk(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         sender, recipients = "", list[str]()
-        self.say(self.server.answers.get("banner", "220 here"))
+        banner = self.server.answers.get("banner", "220 here")
+        if banner == "hang up":
+            return
+        self.say(banner)
         while line := self.rfile.readline().decode().strip():
             self.server.said.append(line)
             verb = line.partition(" ")[0].upper()
@@ -173,6 +176,8 @@ class Talk(socketserver.StreamRequestHandler):
                     data += part.removeprefix(b".") if part.startswith(b"..") else part
                 self.server.mails.append((sender, recipients, data))
                 answer = self.server.answers.get("after DATA")
+            if answer == "hang up":
+                return
             self.say(answer or ("221 bye" if verb == "QUIT" else "235 ok" if verb == "AUTH" else "250 ok"))
             if verb == "QUIT":
                 return
@@ -244,6 +249,10 @@ def test_no_title_can_add_a_header(mailbox: Callable[..., Mailbox], title: str) 
         ({"after DATA": "451 later"}, Transient, "smtp_451"),
         ({"after DATA": "554 spam"}, Permanent, "smtp_554"),
         ({"banner": "421 busy"}, Transient, "smtp_421"),
+        ({"after DATA": "hang up"}, Transient, "cut_off"),
+        ({"after DATA": "what?"}, Transient, "protocol"),
+        ({"banner": "hang up"}, Transient, "unreachable"),
+        ({"EHLO": "hang up"}, Transient, "unreachable"),
     ],
 )
 def test_4xx_may_be_tried_again_and_5xx_not(
@@ -256,9 +265,10 @@ def test_4xx_may_be_tried_again_and_5xx_not(
 
 def test_one_refused_recipient_is_no_silent_loss(mailbox: Callable[..., Mailbox]) -> None:
     box = mailbox({"rcpt TO:<b@example.org>": "550 who?"})
-    with pytest.raises(Permanent, match=r"b@example\.org: 550 who"):
+    with pytest.raises(Permanent, match=r"b@example\.org: 550 who") as caught:
         send(mail(box.url, to=["a@example.org", "b@example.org"]))
     assert [recipients for _, recipients, _ in box.mails] == [["a@example.org"]]
+    assert caught.value.reason == "partly_refused", "a@ has the mail, and is to hear of the end"
 
 
 def test_a_mail_that_was_taken_is_sent_even_if_the_goodbye_fails(mailbox: Callable[..., Mailbox]) -> None:

@@ -102,7 +102,7 @@ ERROR = '{"status":"error","errorType":"%s","error":"why"}'
             reply('{"status":"success","data":{"resultType":"matrix","result":[]}}'),
             Permanent, "bad_query", "the query gives a matrix",
         ),
-        (b"", Transient, "unreachable", "ended before the answer"),
+        (b"", Transient, "cut_off", "ended before the answer"),
     ],
 )  # fmt: skip
 def test_each_failure_has_its_name(serve: Serve, answer: bytes, kind: type[Exception], reason: str, words: str) -> None:
