@@ -133,8 +133,10 @@ class App:
         if path == "/metrics":
             page = await self._core.read(metrics.page)
             return Response(200, page, metrics.CONTENT_TYPE)
-        if path == "/-/ready" and not self._core.ready:
-            return Response(503, b"Service Unavailable", "text/plain; charset=utf-8")
+        if path == "/-/ready" and (not self._core.ready or self._core.failure is not None):
+            # who asks has no token, so not the reason itself: it may name hosts and files
+            why = b"the store takes no writes" if self._core.ready else b"starting or stopping"
+            return Response(503, b"Service Unavailable: " + why, "text/plain; charset=utf-8")
         if path == "/":
             return json_response(
                 {"name": "responder", "see": [route for route in ROUTES if route != "/"] + ["/api/v1"]}

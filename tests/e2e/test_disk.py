@@ -54,8 +54,12 @@ def test_a_full_disk_is_503_everywhere_and_recovers_without_hands(daemon: Callab
     assert len(responder.get("/api/v2/alerts")) == 201
     assert len(responder.incidents()) == 2
     assert responder.metric("responder_storage_up") == 0
+    ready = responder.ask("GET", "/-/ready")
+    assert (ready.status_code, ready.text) == (503, "Service Unavailable: the store takes no writes")
+    assert responder.ask("GET", "/-/healthy").status_code == 200
     limit(responder, resource.RLIM_INFINITY)
-    wait_until(lambda: post() == 200)
+    wait_until(lambda: responder.ask("GET", "/-/ready").status_code == 200)  # nobody has to write for it
+    assert post() == 200
     assert responder.metric("responder_storage_up") == 1
     assert len(responder.get("/api/v2/alerts")) == 401
     said = [r["message"] for r in records(responder.log) if r["level"] in ("warning", "error", "critical")]
