@@ -10,17 +10,15 @@ import msgspec
 import pytest
 
 from responder import dispatch
-from responder.core.catalogue import (
-    ChannelRef,
-    ChannelSpec,
-)
+from responder.core.book import Book
+from responder.core.catalogue import ChannelRef, ChannelSpec, Service, Team
 from responder.core.event import Actor
 from responder.core.outbox import Message
 from responder.core.signal import MINUTE, SECOND
 from responder.dispatch import Dispatcher
 from responder.intake import Unavailable
 from responder.ports import Delivery, Permanent, Transient
-from tests.post import AT_ONCE, Killed, Post
+from tests.post import AT_ONCE, Killed, Post, rule
 
 # Attempts.
 
@@ -96,6 +94,69 @@ def test_when_no_channel_works_a_message_is_given_up_once_on_each() -> None:
     failures = [event.data for event in post.timeline() if event.kind == "notification_failed"]
     assert [(data["channel"], data["next"]) for data in failures] == [("chat", "backup"), ("backup", None)]
     assert not post.stage.resident.outbox
+
+
+def replaced(post: Post, *names: str) -> None:
+    """The team has these channels from now on, and no other channel exists."""
+    post.fails = {"chat": Permanent("no channel is called chat any more", "no_channel")}
+    refs = tuple(ChannelRef(name) for name in names)
+    post.stage.book = Book(
+        (rule("down", "Down"),), teams={"ops": Team("ops", "lead", refs)}, services={"shop": Service("shop", "ops")},
+        channels=[ChannelSpec(name, bundle=0) for name in names],
+    )  # fmt: skip
+
+
+def test_what_waits_for_a_channel_that_is_replaced_goes_to_the_one_instead_and_so_does_the_end() -> None:
+    post = Post(AT_ONCE)
+    post.fails["chat"] = Transient("500", "http_500")
+    post.fire("a", severity="critical")
+    replaced(post, "pager")
+    post.at(10)
+    assert post.kinds("pager") == ["opened"]
+    [failure] = [event.data for event in post.timeline() if event.kind == "notification_failed"]
+    assert failure["next"] == "pager"
+    post.clear("a", severity="critical")
+    assert post.kinds("pager") == ["opened", "resolved"]
+
+
+@pytest.mark.parametrize("when", ["before the end", "while the end waits"])
+def test_the_end_of_what_a_replaced_channel_was_told_goes_to_the_one_instead(when: str) -> None:
+    post = Post(AT_ONCE)
+    post.fire("a")
+    post.fails["chat"] = Transient("500", "http_500")
+    if when == "while the end waits":
+        post.clear("a")
+    replaced(post, "pager")
+    post.at(10).clear("a")
+    post.at(60)
+    assert (post.kinds(), post.kinds("pager")) == (["opened"], ["resolved"])
+
+
+def test_of_two_channels_that_are_replaced_by_one_it_hears_once() -> None:
+    refs = (ChannelRef("chat"), ChannelRef("mail"))
+    post = Post(AT_ONCE, ChannelSpec("mail", bundle=0), refs=refs)
+    post.fails = {name: Transient("500", "http_500") for name in ("chat", "mail")}
+    post.fire("a")
+    replaced(post, "pager")
+    post.fails["mail"] = post.fails["chat"]
+    post.at(10)
+    assert post.kinds("pager") == ["opened"]
+
+
+@pytest.mark.parametrize("end", [False, True])
+def test_a_channel_that_is_sent_its_own_message_is_not_sent_that_of_another(end: bool) -> None:
+    post = Post(AT_ONCE, ChannelSpec("mail", bundle=0), refs=(ChannelRef("chat"), ChannelRef("mail")))
+    if end:
+        post.fire("a")
+    post.fails["chat"] = Permanent("410", "http_410")
+    if end:
+        post.clear("a")
+    else:
+        post.fire("a")
+    post.at(60)
+    assert post.kinds("mail") == (["opened", "resolved"] if end else ["opened"])
+    [failure] = [event.data for event in post.timeline() if event.kind == "notification_failed"]
+    assert failure["next"] is None
 
 
 @pytest.mark.parametrize("reason", ["cut_off", "partly_refused", "protocol", "timeout"])

@@ -38,6 +38,8 @@ class Part(Struct, frozen=True):
     about: dict[str, Any] = {}
     """Data of the event: the target, the stage, the reason."""
     problem: int | None = None
+    to: tuple[str, ...] = ()
+    """Channels that have a message of their own about it."""
 
     @property
     def subject(self) -> Subject:

@@ -38,10 +38,6 @@ SETTLED: Final[Span] = MINUTE
 """The probable causes of a problem are in their order by then."""
 _LOOK_AGAIN: Final[Span] = HOUR
 """For what is suppressed until something happens; that it happens is noticed at once."""
-_FILED: Final[dict[Kind, Occasion]] = {
-    "opened": "opened", "repeat": "opened", "stage": "stage", "overdue": "stage", "warned": "warned",
-    "breached": "breached", "resolved": "resolved",
-}  # fmt: skip
 _RANK: Final[dict[Kind, int]] = {
     "opened": 0, "breached": 1, "overdue": 2, "warned": 3, "repeat": 4, "stage": 5, "resolved": 6,
 }  # fmt: skip
@@ -106,7 +102,7 @@ def over(row: "Incident") -> bool:
 
 def look(
     part: Part, channel: str, row: "Incident | None", parent: "Incident | None", book: "Book", now: Instant,
-    silenced_until: Instant | None, *, perhaps: bool = False,
+    silenced_until: Instant | None, *, perhaps: bool = False, instead: bool = False,
 ) -> Verdict:  # fmt: skip
     """Look at the state again, just before a message leaves.
 
@@ -115,8 +111,9 @@ def look(
         parent: The incident that it is part of, if any.
         silenced_until: When its silence ends; None: it is not silenced.
         perhaps: The message may have arrived already.
+        instead: Another channel of the team, which was to hear of it, could not be reached.
     """
-    if row is None or _moot(part, channel, row, book, perhaps):
+    if row is None or _moot(part, channel, row, book, perhaps or instead):
         return MOOT
     found = suppression(row, parent, book, now, silenced_until)
     if found is None or part.event in OWED:
@@ -227,8 +224,9 @@ def _part(event: Kind, row: "Incident", of: Event) -> Part:
 
 
 def _tell(desk: "Desk", channels: list[str], part: Part) -> None:
-    for channel in dict.fromkeys(channels):
-        desk.outbox.put(*_entry(desk, channel, part))
+    to = tuple(dict.fromkeys(channels))
+    for channel in to:
+        desk.outbox.put(*_entry(desk, channel, replace(part, to=to)))
 
 
 def _entry(
@@ -259,10 +257,16 @@ def _lead_hears(book: "Book", row: "Incident", owner: str) -> list[str]:
 
 
 def _hears_the_end(book: "Book", row: "Incident", channel: str) -> bool:
-    """Who was told of the opening hears of the end, at whatever priority, unless it is not to hear of ends."""
-    team = book.team(row.team)
+    """Who was told of the opening hears of the end, at whatever priority, unless it is not to hear of ends.
+
+    A channel that is the team's no more is told too; if it is gone, the end goes to the team's next.
+    """
+    return _hears_ends(book.team(row.team), channel)
+
+
+def _hears_ends(team: Team, channel: str) -> bool:
     refs = [ref for ref in (*team.channels, *team.lead_channels) if ref.channel == channel]
-    return any("resolved" in ref.on for ref in refs)
+    return not refs or any("resolved" in ref.on for ref in refs)
 
 
 def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool) -> bool:
@@ -341,13 +345,13 @@ def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> Non
         problem = desk.problem(part.problem) if part.problem is not None else None
         tried = (*message.tried, message.channel)
         if row is not None:
-            hear = {*row.told, *_team_hears(book, row, _FILED[part.event])}
-            following = _next_channel(book.team(row.team), tried, hear)
+            team, told = book.team(row.team), row.told
         elif problem is not None:
-            hear = {*problem.told, *_owner_hears(book, problem.problem)}
-            following = _next_channel(owner_of(book, problem.problem), tried, hear)
+            team, told = owner_of(book, problem.problem), problem.told
         else:
             continue
+        know = {*part.to, *(told if part.event in ("opened", "repeat") else ())}
+        following = _next_channel(team, tried, know)
         data = {
             "channel": message.channel, "event": part.event, "notification": message.notification_id,
             "attempt": message.attempt, "error": message.last_error[:500], "next": following,
@@ -357,14 +361,18 @@ def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> Non
         elif problem is not None:
             _note_problem(desk, problem, "notification_failed", message.channel, data, now)
         if following is not None:
-            desk.outbox.put(*_entry(desk, following, part, now, tried=tried))
+            passed = replace(part, to=(*part.to, following))
+            desk.outbox.put(*_entry(desk, following, passed, now, tried=tried))
 
 
-def _next_channel(team: Team, tried: tuple[str, ...], hear: Set[str]) -> str | None:
-    """Return the team's channel after those that were tried, of those that don't hear of it anyway."""
+def _next_channel(team: Team, tried: tuple[str, ...], know: Set[str]) -> str | None:
+    """Return the team's channel after those that were tried, of those that don't know or are told of it anyway.
+
+    That it would be told now says nothing: the configuration may be another than when the message was born.
+    """
     names = [ref.channel for ref in (*team.channels, *team.lead_channels)]
     start = names.index(tried[-1]) + 1 if tried[-1] in names else 0
-    return next((name for name in names[start:] + names[:start] if name not in tried and name not in hear), None)
+    return next((name for name in names[start:] + names[:start] if name not in tried and name not in know), None)
 
 
 def _note(
@@ -378,16 +386,16 @@ def _note(
 
 def problem_opened(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) -> None:
     """Have a problem told to its owner when it is known what probably broke first."""
-    part = Part("opened", 0, at, problem=row.problem.id)
-    for channel in dict.fromkeys(_owner_hears(book, row.problem)):
+    to = tuple(dict.fromkeys(_owner_hears(book, row.problem)))
+    part = Part("opened", 0, at, problem=row.problem.id, to=to)
+    for channel in to:
         desk.outbox.put(*_entry(desk, channel, part, at + SETTLED))
 
 
 def problem_ended(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) -> None:
     """Tell those of the end who were told of the problem."""
-    for channel in row.told:
-        if _hears_problem_end(book, row.problem, channel):
-            desk.outbox.put(*_entry(desk, channel, _ended(row, at)))
+    owner = owner_of(book, row.problem)
+    _tell(desk, [name for name in row.told if _hears_ends(owner, name)], _ended(row, at))
 
 
 def look_at_problem(
@@ -400,13 +408,13 @@ def look_at_problem(
         row: The problem as it is now; None: it is gone.
         lead: The incident that stands for it; None: it has none any more.
         perhaps: The message may have arrived already.
-        instead: Another channel of the owner could not be reached.
+        instead: Another channel of the owner, which was to hear of it, could not be reached.
     """
     if row is None or lead is None:
         return MOOT
     told = channel in row.told
     if part.event == "resolved":
-        return SEND if _is_over(row) and (told or perhaps) else MOOT
+        return SEND if _is_over(row) and (told or perhaps or instead) else MOOT
     if told or _is_over(row):
         return MOOT
     hears = instead or channel in _of(owner_of(book, row.problem).channels, lead, "opened")
@@ -422,10 +430,6 @@ def owner_of(book: "Book", of: Problem) -> Team:
 def _owner_hears(book: "Book", of: Problem) -> list[str]:
     """Return who hears of some problem; which priority it has is asked when the message is due."""
     return [ref.channel for ref in owner_of(book, of).channels if "opened" in ref.on]
-
-
-def _hears_problem_end(book: "Book", of: Problem, channel: str) -> bool:
-    return any(ref.channel == channel and "resolved" in ref.on for ref in owner_of(book, of).channels)
 
 
 def _is_over(row: "ProblemRow") -> bool:

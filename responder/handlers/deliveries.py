@@ -224,7 +224,10 @@ class _Look:
             return self._verdict_on_problem(part, part.problem, row, message)
         parent = self._parent(row) if row is not None else None
         until = self._silenced_until(row, ended=part.event == "resolved") if row is not None else None
-        return plan.look(part, self._channel, row, parent, self._book, self._now, until, perhaps=message.perhaps)
+        return plan.look(
+            part, self._channel, row, parent, self._book, self._now, until,
+            perhaps=message.perhaps, instead=bool(message.tried),
+        )  # fmt: skip
 
     def _verdict_on_problem(self, part: Part, id: int, lead: Incident | None, message: Message) -> plan.Verdict:
         """A problem is quiet while its incidents are; who was told of it hears of its end in any case."""
