@@ -288,8 +288,10 @@ def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool
                 or (over(row) and not _runs(book, row))
             )
         case "warned":
-            answered = part.about.get("target") == "response" and row.acknowledged_at is not None
-            return over(row) or answered or "exempt" in row.flags
+            response, clock = part.about.get("target") == "response", row.clock
+            answered = response and row.acknowledged_at is not None
+            breached = (clock.response_breached_at if response else clock.resolution_breached_at) is not None
+            return over(row) or answered or breached or "exempt" in row.flags
         case "breached":
             return row.state == "cancelled" or "exempt" in row.flags
 

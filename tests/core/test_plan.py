@@ -43,6 +43,7 @@ REOPENED = ("reopened", {"reason": "again"})
 ACKNOWLEDGED = ("acknowledged", {})
 CANCELLED = ("cancelled", {"reason": "duplicate"})
 EXEMPTED = ("sla_exempted", {"reason": "theirs"})
+BREACHED = ("sla_breached", {"target": "resolution", "late": 60})
 RESTORE = ("handed_over", {"stage": "restore", "owner": "ops"})
 VERIFY = ("handed_over", {"stage": "verify", "owner": "ops"})
 
@@ -77,6 +78,8 @@ VERIFY = ("handed_over", {"stage": "verify", "owner": "ops"})
         ("warned", {"target": "resolution"}, incident(ACKNOWLEDGED), True),
         ("warned", {"target": "resolution"}, incident(RESOLVED), False),
         ("warned", {"target": "resolution"}, incident(EXEMPTED), False),
+        ("warned", {"target": "resolution"}, incident(BREACHED), False),
+        ("warned", {"target": "response"}, incident(BREACHED), True),
         ("breached", {"target": "resolution"}, incident(RESOLVED), True),
         ("breached", {"target": "resolution"}, incident(CANCELLED), False),
         ("breached", {"target": "resolution"}, incident(EXEMPTED), False),

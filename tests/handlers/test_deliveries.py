@@ -301,6 +301,18 @@ def test_a_warning_of_an_answer_that_came_is_moot() -> None:
     assert ("warned", 1) not in [(event, incident) for _, event, incident, _ in post.said()]
 
 
+def test_a_warning_that_comes_after_its_breach_is_moot_and_stays_on_the_timeline() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a", severity="critical")
+    post.stage.now += 3600 * SECOND  # it was down meanwhile
+    post.restart()
+    post.at(3700)
+    kinds = post.kinds()
+    assert (kinds.count("warned"), kinds.count("breached")) == (0, 1), kinds
+    late = [event for event in post.timeline() if event.kind == "sla_warned" and event.data["target"] == "response"]
+    assert late and all(event.data["late"] for event in late)
+
+
 # What suppresses messages.
 
 
