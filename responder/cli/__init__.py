@@ -169,5 +169,10 @@ def _storage(config: Path | None) -> tuple[str, str | None]:
     where = file_or_default(config)
     if where is None:
         return "sqlite:///responder.db", None
+    from responder.ports import UNSET
+
     storage = sound(where).storage
-    return storage.url.reveal(), storage.schema
+    url = storage.url.reveal()
+    if url == UNSET.reveal():
+        raise click.ClickException(f"storage.url of {where}: the variable or file that it names is not there")
+    return url, storage.schema

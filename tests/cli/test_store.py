@@ -33,6 +33,17 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, monkeypat
     assert (result.exit_code, result.output) == (1, "Error: the store can't be used: file is not a database\n")
 
 
+@pytest.mark.parametrize("command", [["verify"], ["upgrade"], ["backup", "copy.db"]])
+def test_a_store_whose_variable_is_not_set_is_said_to_be_that(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("responder.yml").write_text("storage: {url_env: NOT_SET_ANYWHERE}\n")
+    result = CliRunner().invoke(main, ["db", *command])
+    said = "Error: storage.url of responder.yml: the variable or file that it names is not there\n"
+    assert (result.exit_code, result.output) == (1, said)
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://host", "http://:80", "http://host:99999", "https://host:port", "http://host:0", "unix:///socket"]
 )
