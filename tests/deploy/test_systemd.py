@@ -10,8 +10,10 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from responder import notify
+from responder.cli import main
 from tests.adapters.conftest import fetch, free_port, wait_until
 from tests.deploy.kit import DEPLOY, tool
 
@@ -42,6 +44,14 @@ def test_the_units_agree_with_the_daemon() -> None:
     assert service["Type"] == "notify" and service["ExecReload"].endswith("-HUP $MAINPID")
     assert int(service["TimeoutStopSec"]) >= 30, "the daemon drains for up to 30 s"
     assert unit("responder.socket")["Socket"]["ListenStream"] == "127.0.0.1:9920"
+
+
+def test_the_first_configuration_is_sound_and_is_what_the_manual_installs(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "install -D -m 0644 deploy/systemd/responder.yml /etc/responder/responder.yml"
+    assert line in (DEPLOY / "README.md").read_text()
+    monkeypatch.setenv("RESPONDER_STORAGE_URL", "sqlite:////tmp/responder.db")
+    result = CliRunner().invoke(main, ["check", "--lint-fatal", str(UNITS / "responder.yml")])
+    assert (result.exit_code, "0 warnings" in result.output) == (0, True), result.output
 
 
 def test_nothing_is_told_outside_of_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
