@@ -175,7 +175,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 }  # fmt: skip
 SHARED: Final = {
     "kind": "which adapter", "url": "where it is", "timeout": "of one request (10s)", "every": "how often it is asked",
-    "on_failure": "the incident that opens when it can't be reached", "username": "basic authentication",
+    "on_failure": "the incident that opens when its polls fail", "username": "basic authentication",
     "password": "basic authentication", "token": "sent as `Authorization: Bearer`", "headers": "sent with every request",
     "tls": "files of the connection", "bundle": "after a first message, how long the rest waits to go as one (30s)",
     "rate": "messages in a time (20/1m)", "repeat": "while open and not acknowledged (off)",

@@ -23,6 +23,8 @@ from responder.ports import AlertSource, MetricSource, Permanent, Transient
 log = logging.getLogger(__name__)
 JITTER: Final = 0.1
 """Share of the interval over which the sending is spread; the instant stays."""
+REFUSED: Final = frozenset({"bad_query", "execution"})
+"""Reasons for which a server that could be asked gives no answer: the query is at fault."""
 TOGETHER: Final = 0.05
 """Seconds: what is sent, and what is answered, within so short a time goes together. Each waking of a thread and each
 commit costs as much as several answers."""
@@ -159,7 +161,8 @@ class Poller:
             )
         await self._together()
         try:
-            await self._intake.submit(PollFailed(polled.source, at, str(error)))
+            refused = error.reason in REFUSED
+            await self._intake.submit(PollFailed(polled.source, at, str(error), polled.query, refused))
         except Unavailable:
             pass  # counted above; the next failure says it again
 

@@ -184,7 +184,7 @@ class SettingsModel(BaseModel):
 
 
 class OnFailure(SettingsModel):
-    """The incident of a source that can't be reached."""
+    """The incident of a source whose polls fail."""
 
     hold: Duration = Field(default=0, alias="for")
     priority: PriorityName = "P3"

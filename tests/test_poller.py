@@ -11,16 +11,16 @@ from responder.core.signal import SECOND, Instant, Sample
 from responder.handlers.signals import MetricPolled, PollFailed
 from responder.intake import Intake
 from responder.poller import JITTER, TOGETHER, Polled, Poller, _turns
-from responder.ports import Transient
+from responder.ports import Permanent, Transient
 
 EVERY = SECOND // 5
 
 
 class Source:
-    """Answers at once; hangs or fails for the queries that it is told to."""
+    """Answers at once; hangs, fails or refuses for the queries that it is told to."""
 
-    def __init__(self, hangs: Sequence[str] = (), fails: Sequence[str] = ()) -> None:
-        self.hangs, self.fails = hangs, fails
+    def __init__(self, hangs: Sequence[str] = (), fails: Sequence[str] = (), refuses: Sequence[str] = ()) -> None:
+        self.hangs, self.fails, self.refuses = hangs, fails, refuses
         self.asked: list[tuple[str, Instant]] = []
 
     async def query(self, text: str, at: Instant, read: str, over: int) -> list[Sample]:
@@ -28,7 +28,9 @@ class Source:
         if text in self.hangs:
             await asyncio.sleep(3600)
         if text in self.fails:
-            raise Transient("it does not answer")
+            raise Transient("it does not answer", "unreachable")
+        if text in self.refuses:
+            raise Permanent("parse error", "bad_query")
         return [Sample({}, 1.0)]
 
     async def aclose(self) -> None: ...
@@ -94,6 +96,12 @@ def test_a_failure_is_told_and_the_query_is_asked_again() -> None:
     queue = poll(source, ["fails", "answers"], lambda queue: len(queue.items) >= 6)
     kinds = Counter(type(item) for item in queue.items)
     assert kinds[PollFailed] >= 2 and kinds[MetricPolled] >= 2
+
+
+def test_a_failure_says_which_query_and_whether_that_is_at_fault() -> None:
+    source = Source(fails=["fails"], refuses=["refused"])
+    queue = poll(source, ["fails", "refused"], lambda queue: len(queue.items) >= 4)
+    assert {(item.query.text, item.refused) for item in queue.items} == {("fails", False), ("refused", True)}
 
 
 def test_an_answer_knows_the_evaluation_before_it() -> None:

@@ -86,6 +86,8 @@ class Tally(Struct):
     """Of evaluations, until one goes well."""
     unfilled: dict[str, str] = {}
     """Of templates, until an incident opens without such an error."""
+    unanswered: dict[str, str] = {}
+    """Why the source of a rule does not answer, until its query is answered or refused."""
     heard: set[str] = msgspec.field(default_factory=set)
     """Polled sources that answered since the start."""
 
@@ -250,10 +252,15 @@ class Book:
     def evaluated(self, rule: str) -> None:
         self.tally.evaluations[rule] += 1
         self.tally.last_error.pop(rule, None)
+        self.tally.unanswered.pop(rule, None)
 
     def failed(self, rule: str, why: str) -> None:
+        self.tally.unanswered.pop(rule, None)
         self.tally.failures[rule] += 1
         self.tally.last_error[rule] = why
+
+    def unanswered(self, rule: str, why: str) -> None:
+        self.tally.unanswered[rule] = why
 
     def unfilled(self, rule: str, why: str | None) -> None:
         """A template failed, or (None) another try begins."""

@@ -67,6 +67,10 @@ class PollFailed(Struct, frozen=True):
     source: str
     at: Instant
     error: str
+    query: QueryKey | None = None
+    """What was asked; None: the list of alerts."""
+    refused: bool = False
+    """It is the query that is at fault, not the source."""
     urgent: bool = False
     weight: int = 1
 
@@ -137,7 +141,15 @@ def metric_polled(item: MetricPolled, desk: Desk, book: Book, now: Instant, away
 
 
 def poll_failed(item: PollFailed, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
-    """Remember since when a source fails, and open its incident when it was promised."""
+    """Remember since when a source fails, and open its incident when it was promised.
+
+    The rules that ask a query that is refused fail; that a source is away is no failure of theirs, but is shown.
+    """
+    for rule in book.queries.get(item.query, ()) if item.query is not None else ():
+        if item.refused:
+            book.failed(rule.id, item.error)
+        else:
+            book.unanswered(rule.id, item.error)
     row = desk.sources.get(item.source) or SourceState(item.source)
     if row.failing_since is None:
         row = msgspec.structs.replace(row, failing_since=item.at, last_error=item.error)
@@ -149,7 +161,7 @@ def poll_failed(item: PollFailed, desk: Desk, book: Book, now: Instant, careful:
         return
     opening = lifecycle.Opening(
         service=promise.service,
-        title=f"{item.source} can't be reached: {item.error}"[:500],
+        title=f"polls of {item.source} fail: {item.error}"[:500],
         priority=promise.priority,
         source=item.source,
         started_at=row.failing_since,

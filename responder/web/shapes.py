@@ -241,7 +241,8 @@ class RuleShape(TypedDict):
     title: str | None
     description: str
     place: str
-    health: Literal["ok", "failing"]
+    health: Literal["ok", "failing", "unknown"]
+    """unknown: its source does not answer, ``last_error`` says why."""
     last_error: str | None
     last_match: At | None
     matches: int

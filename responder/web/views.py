@@ -126,7 +126,7 @@ def outcomes(facts: Facts) -> dict[tuple[str, str], OutcomesShape]:
 
 def _rule(book: Book, rule: Rule, unresolved: int) -> RuleShape:
     tally, form = book.tally, rule.incident
-    error = tally.last_error.get(rule.id) or tally.unfilled.get(rule.id)
+    error, away = tally.last_error.get(rule.id) or tally.unfilled.get(rule.id), tally.unanswered.get(rule.id)
     return {
         "id": rule.id,
         "kind": rule.kind,
@@ -136,8 +136,8 @@ def _rule(book: Book, rule: Rule, unresolved: int) -> RuleShape:
         "title": form.title_words if form is not None else None,
         "description": rule.description,
         "place": rule.place,
-        "health": "ok" if error is None else "failing",
-        "last_error": error,
+        "health": "failing" if error is not None else "unknown" if away is not None else "ok",
+        "last_error": error or away,
         "last_match": _at(tally.last_match.get(rule.id)),
         "matches": tally.matches[rule.id],
         "evaluations": tally.evaluations[rule.id],

@@ -8,7 +8,8 @@ from responder.core import engine
 from responder.core.conditions.state import Closed, Opened
 from responder.core.desk import Desk
 from responder.core.signal import MINUTE, SECOND, Signal
-from responder.handlers.signals import AlertsPolled, MetricPolled, Pushed, alerts_polled, pushed
+from responder.handlers.signals import AlertsPolled, MetricPolled, PollFailed, Pushed, alerts_polled, pushed
+from responder.web import views
 from tests.story import EACH, START, Story, alert
 
 POLLED = 'sources: {am: {kind: alertmanager, url: "http://x"}}' + EACH
@@ -133,3 +134,43 @@ rules:
     story.stage.take(MetricPolled("prom", query, START + 2 * MINUTE, []))
     row = story.incident()
     assert (story.at(row.recovered_at), story.at(row.resolved_at)) == (2 * MINUTE, 2 * MINUTE + 5 * SECOND)
+
+
+ASKED = """
+sources: {prom: {kind: prometheus, url: "http://x", on_failure: {for: 0s, priority: P2, service: shop}}}
+rules:
+  - id: good
+    by: []
+    when: {metric: {source: prom, query: up, every: 1m, open: {above: 1}, no_data: keep}}
+  - id: bad
+    by: []
+    when: {metric: {source: prom, query: "up (", every: 1m, open: {above: 1}, no_data: keep}}
+  - id: bad-too
+    by: []
+    when: {metric: {source: prom, query: "up (", every: 1m, open: {above: 9}, no_data: keep}}
+"""
+
+
+def health(story: Story) -> dict[str, tuple[str, str | None, int]]:
+    shown = views.rules(story.stage.book, [])
+    return {id: (rule["health"], rule["last_error"], rule["failures"]) for id, rule in shown.items()}
+
+
+def test_a_query_that_is_refused_is_a_failure_of_every_rule_that_asks_it_until_it_is_answered() -> None:
+    story = Story(ASKED)
+    [bad] = [query for query in story.stage.book.queries if query.text == "up ("]
+    story.stage.take(PollFailed("prom", story.stage.now, "http://x refuses the query: parse error", bad, refused=True))
+    failing = ("failing", "http://x refuses the query: parse error", 1)
+    assert health(story) == {"good": ("ok", None, 0), "bad": failing, "bad-too": failing}
+    assert story.incident().title == "polls of prom fail: http://x refuses the query: parse error"
+    story.sample()
+    assert health(story)["bad"] == ("ok", None, 1)
+
+
+def test_that_a_source_is_away_is_no_failure_of_its_rules_and_shown_on_them() -> None:
+    story = Story(ASKED)
+    for query in story.stage.book.queries:
+        story.stage.take(PollFailed("prom", story.stage.now, "cannot reach http://x", query))
+    assert set(health(story).values()) == {("unknown", "cannot reach http://x", 0)}
+    story.sample()
+    assert set(health(story).values()) == {("ok", None, 0)}
