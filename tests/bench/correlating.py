@@ -1,9 +1,9 @@
 """What correlation costs: CPU of an incident that opens, with and without ``problems:``, decided and stored.
 
-    python -m tests.bench.correlating [--services 2000] [--edges 5000] [--open 1000] [--new 2000]
+    python -m tests.bench.correlating [--services 2000] [--edges 5000] [--closed 0] [--open 1000] [--new 2000]
 
-The catalogue is random; *open* incidents are there before *new* ones open, in batches of 64,
-one in three of them next to another. Prints the median of five, in microseconds an incident.
+The catalogue is random; *closed* incidents are a day old, *open* ones are there before *new*
+ones open, in batches of 64, one in three of them next to another. Prints the median of five, in microseconds an incident.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 from responder.core.book import Book
 from responder.core.catalogue import Depends, ProblemSpec, Service, Team, TopologySpec
 from responder.core.rule import EventOf, EventWhen, IncidentForm, Match, Priority, Rule
-from responder.core.signal import MINUTE, SECOND, Signal, fingerprint
+from responder.core.signal import DAY, MINUTE, SECOND, Signal, fingerprint
 from responder.handlers.signals import Pushed
 from responder.rehearsal import Rehearsal
 
@@ -52,17 +52,21 @@ def measured(correlate: bool, given: argparse.Namespace, seed: int) -> float:
     chance = random.Random(seed)
     fresh = iter(range(10**9))
 
-    def signal(at: int) -> Signal:
+    def signal(at: int, lasts: int | None = None) -> Signal:
         labels = {
             "alertname": f"Alert{chance.randrange(40)}", "service": f"service-{chance.randrange(given.services)}",
             "instance": f"instance-{next(fresh)}",
         }  # fmt: skip
-        return Signal("am-api", fingerprint(labels), labels, {}, True, at)
+        return Signal("am-api", fingerprint(labels), labels, {}, True, at, None if lasts is None else at + lasts)
 
     with tempfile.TemporaryDirectory() as folder:
         stage = Rehearsal(book_of(given.services, given.edges, correlate), START, file=Path(folder) / "bench.db")
-        for n in range(given.open // 50):
+        for n in range(given.closed // 50):
             at = START + n * 30 * SECOND
+            stage.at(at, Pushed("am-api", [signal(at, MINUTE) for _ in range(50)]))
+        begin = max(stage.now, START) + (DAY if given.closed else 0)
+        for n in range(given.open // 50):
+            at = begin + n * 30 * SECOND
             stage.at(at, Pushed("am-api", [signal(at) for _ in range(50)]))
         for n in range(given.services):
             stage.book.topology.near(f"service-{n}")  # a daemon that has run for an hour knows them all
@@ -79,7 +83,7 @@ def measured(correlate: bool, given: argparse.Namespace, seed: int) -> float:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("services", 2000), ("edges", 5000), ("open", 1000), ("new", 2000)):
+    for name, default in (("services", 2000), ("edges", 5000), ("closed", 0), ("open", 1000), ("new", 2000)):
         args.add_argument(f"--{name}", type=int, default=default)
     given = args.parse_args()
     without, with_ = (
