@@ -18,6 +18,7 @@ from responder.core.catalogue import Depends, ProblemSpec, Service, Team, Topolo
 from responder.core.rule import EventOf, EventWhen, IncidentForm, Match, Priority, Rule
 from responder.core.signal import DAY, MINUTE, SECOND, Signal, fingerprint
 from responder.handlers.signals import Pushed
+from responder.handlers.upkeep import Forget
 from responder.rehearsal import Rehearsal
 
 RULE = Rule(
@@ -65,6 +66,11 @@ def measured(correlate: bool, given: argparse.Namespace, seed: int) -> float:
             at = START + n * 30 * SECOND
             stage.at(at, Pushed("am-api", [signal(at, MINUTE) for _ in range(50)]))
         begin = max(stage.now, START) + (DAY if given.closed else 0)
+        if given.closed:  # what the daemon does each hour
+            stage.advance(begin)
+            more = stage.take(Forget(first=True))
+            while more:
+                more = stage.take(Forget(first=False))
         for n in range(given.open // 50):
             at = begin + n * 30 * SECOND
             stage.at(at, Pushed("am-api", [signal(at) for _ in range(50)]))
