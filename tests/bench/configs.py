@@ -11,6 +11,25 @@ def event_rules(count: int, by: str = "service") -> str:
     )
 
 
+_KINDS = (
+    "event: {match: %s}",
+    "count: {of: {event: {match: %s}}, at_least: 3, within: 10m}",
+    "absence: {of: {event: {match: %s}}, every: 1h, grace: 5m}",
+    "all: {of: [{event: {match: %s}}, {event: {match: {labels: {alertname: Other}}}}], within: 10m}",
+    "sequence: {steps: [{name: first, event: {match: %s}}, {name: then, event: {match: {labels: {alertname: Other}}}}], within: 10m}",
+    "flapping: {of: {event: {match: %s}}, start: {changes: 5, within: 10m}, stop: {changes: 1, within: 10m}}",
+)
+
+
+def mixed_rules(count: int) -> str:
+    """Return rules of every kind that looks at alerts, in turn, each about one service."""
+    return "rules:\n" + "".join(
+        f"  - id: svc-{n}\n    by: [service]\n    when: {{{_KINDS[n % len(_KINDS)] % f'{{labels: {{service: svc{n}}}}}'}}}\n"
+        f'    incident: {{service: "{{{{ key.service }}}}", title: "{{{{ key.service }}}} is in trouble"}}\n'
+        for n in range(count)
+    )
+
+
 def metric_rules(count: int, url: str, every: str) -> str:
     """Return rules that each ask a query of their own of a Prometheus."""
     head = (
