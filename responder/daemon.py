@@ -324,14 +324,23 @@ class Daemon:
             await self.intake.submit(upkeep.Heartbeat())
         if now >= self._next_upkeep:
             self._next_upkeep = now + HOUR
-            keep = self.settings.retention
-            while await self.intake.submit(upkeep.Retain(now - keep.signals, now - keep.closed_incidents, now)):
-                pass
+            self._spawn(self._tidy(now))
+
+    async def _tidy(self, now: Instant) -> None:
+        """Once an hour: forget what is old, in slices between which everything else goes on."""
+        keep = self.settings.retention
+        try:
+            after: int | None = 0
+            while after is not None:
+                item = upkeep.Retain(now - keep.signals, now - keep.closed_incidents, now, after)
+                after = await self.intake.submit(item)
             first = True
             while await self.intake.submit(upkeep.Forget(first)):
                 first = False
             await self.intake.submit(upkeep.Settle())
-            self._log_head(now)
+        except Unavailable:
+            return  # logged by the intake; the next hour does it
+        self._log_head(now)
 
     def _log_head(self, now: Instant) -> None:
         """Only an anchor outside shows a timeline that was rewritten as a whole: the log is one."""

@@ -26,6 +26,8 @@ class Retain(Struct, frozen=True):
     signals_before: Instant
     closed_before: Instant
     at: Instant
+    after: int = 0
+    """The last occurrence that the slice before looked at."""
     urgent: bool = True
     weight: int = 0
 
@@ -124,12 +126,12 @@ def sweep(item: Sweep, book: Book, resident: Resident) -> int | None:
     return ids[-1] if len(ids) == SWEPT else None
 
 
-def retain(item: Retain, database: Engine, desk: Desk, resident: Resident) -> int:
-    """Returns how many rows were touched; 0: there is nothing left to do."""
+def retain(item: Retain, database: Engine, desk: Desk, resident: Resident) -> int | None:
+    """Returns the last occurrence that was looked at; none: that was all."""
     for silence in list(resident.silences.values()):
         if forgotten(silence, item.at):
             desk.silences.drop(silence.id)
-    return upkeep.retain(database, item.signals_before, item.closed_before)
+    return upkeep.retain(database, item.signals_before, item.closed_before, item.after)
 
 
 def forget(item: Forget, desk: Desk, book: Book, now: Instant, resident: Resident) -> bool:

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, inspect, select, text
-from sqlalchemy import table as sql_table
+from sqlalchemy import Column, Engine, MetaData, String, Table, inspect, select, text
 from sqlalchemy.schema import CreateSchema
-from sqlalchemy.sql import column
 
 from responder.store.engine import DatabaseError, StorageError
 from responder.store.schema import metadata
 
-HEAD: Final = "0001"
-_VERSION = sql_table("alembic_version", column("version_num"))
+HEAD: Final = "0002"
+_VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+"""As alembic keeps it."""
 
 
 def revision(engine: Engine) -> str | None:
@@ -27,7 +26,8 @@ def revision(engine: Engine) -> str | None:
 def upgrade(engine: Engine) -> bool:
     """Bring the schema to :data:`HEAD`; returns whether anything was done.
 
-    A schema of PostgreSQL that is not there is created.
+    A new database is made whole, and the steps between are for those that are older. A schema of
+    PostgreSQL that is not there is created.
 
     Raises:
         StorageError: The database is of a newer version of the program, or of another program, or its schema
@@ -37,6 +37,21 @@ def upgrade(engine: Engine) -> bool:
     if found == HEAD:
         return False
     _make_room(engine)
+    if found is None:
+        _create(engine)
+    else:
+        _step_up(engine, found)
+    return True
+
+
+def _create(engine: Engine) -> None:
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        _VERSION.create(connection)
+        connection.execute(_VERSION.insert().values(version_num=HEAD))
+
+
+def _step_up(engine: Engine, found: str) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -50,7 +65,6 @@ def upgrade(engine: Engine) -> bool:
         except CommandError as error:
             raise StorageError(f"the database has revision {found}, this program knows {HEAD}: {error}") from error
         connection.commit()
-    return True
 
 
 def _make_room(engine: Engine) -> None:

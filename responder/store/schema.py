@@ -90,6 +90,7 @@ incident_alert = Table(
     Column("alert_id", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
+BY_ALERT = Index("incident_alert_by_alert", incident_alert.c.alert_id)
 
 rule_state = Table(
     "rule_state",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
-from sqlalchemy import Connection, Engine, delete, func, select, update
+from sqlalchemy import Connection, Engine, Table, delete, func, select, update
 
 from responder.core.event import Event
 from responder.core.incident import Incident
@@ -38,47 +38,51 @@ def head(connection: Connection) -> Head:
     return Head(row.head_seq, bytes(row.head_hash).hex()) if row is not None else Head(0, chain.GENESIS.hex())
 
 
-def retain(engine: Engine, signals_before: Instant, closed_before: Instant) -> int:
-    """Delete old occurrences and erase the bodies of incidents and problems closed long ago; returns rows touched.
+def retain(engine: Engine, signals_before: Instant, closed_before: Instant, after: int = 0) -> int | None:
+    """Delete old occurrences and erase the bodies of incidents and problems closed long ago, a slice of each.
 
-    One slice of each; the caller comes again while anything was done. Digests and hashes of
-    events stay, so the chain can still be walked.
+    Of the occurrences it looks at those behind *after*, and returns where to go on; none: that was all. Digests and
+    hashes of events stay, so the chain can still be walked.
     """
-    alert, links, incident, event = schema.alert, schema.incident_alert, schema.incident, schema.event
     with engine.begin() as connection:
-        old = select(incident.c.id).where(incident.c.closed_at < closed_before).limit(SLICE)
-        ids = [id for (id,) in connection.execute(old)]
-        if ids:
+        touched = _forget_closed(connection, schema.incident, "incident", closed_before)
+        touched += _forget_closed(connection, schema.problem, "problem", closed_before)
+        reached = _forget_ended(connection, signals_before, after)
+        touched += _forget_sent(connection, signals_before)
+    return after if reached is None and touched else reached
+
+
+def _forget_closed(connection: Connection, table: Table, kind: str, before: Instant) -> int:
+    found = connection.execute(select(table.c.id).where(table.c.closed_at < before).limit(SLICE))
+    ids = [id for (id,) in found]
+    if ids:
+        event, links = schema.event, schema.incident_alert
+        if table is schema.incident:
             connection.execute(delete(links).where(links.c.incident_id.in_(ids)))
-            connection.execute(
-                update(event).where(event.c.subject_kind == "incident", event.c.subject_id.in_(ids)).values(body=None)
-            )
-            connection.execute(delete(incident).where(incident.c.id.in_(ids)))
-        problem = schema.problem
-        solved = [
-            id
-            for (id,) in connection.execute(
-                select(problem.c.id).where(problem.c.closed_at < closed_before).limit(SLICE)
-            )
-        ]
-        if solved:
-            connection.execute(
-                update(event).where(event.c.subject_kind == "problem", event.c.subject_id.in_(solved)).values(body=None)
-            )
-            connection.execute(delete(problem).where(problem.c.id.in_(solved)))
-        linked = select(links.c.alert_id).where(links.c.alert_id == alert.c.id)
-        stale = (
-            select(alert.c.id)
-            .where(alert.c.ended != "", alert.c.updated_at < signals_before, ~linked.exists())
-            .limit(SLICE)
+        connection.execute(
+            update(event).where(event.c.subject_kind == kind, event.c.subject_id.in_(ids)).values(body=None)
         )
-        gone = [id for (id,) in connection.execute(stale)]
-        if gone:
-            connection.execute(delete(alert).where(alert.c.id.in_(gone)))
-        done = connection.execute(
-            delete(schema.outbox).where(schema.outbox.c.state != "waiting", schema.outbox.c.not_before < signals_before)
-        )
-    return len(ids) + len(solved) + len(gone) + done.rowcount
+        connection.execute(delete(table).where(table.c.id.in_(ids)))
+    return len(ids)
+
+
+def _forget_sent(connection: Connection, before: Instant) -> int:
+    outbox = schema.outbox
+    oldest = select(outbox.c.id).order_by(outbox.c.id).limit(SLICE)
+    gone = delete(outbox).where(outbox.c.id.in_(oldest), outbox.c.state != "waiting", outbox.c.not_before < before)
+    return connection.execute(gone).rowcount
+
+
+def _forget_ended(connection: Connection, before: Instant, after: int) -> int | None:
+    """Look at a slice of the occurrences: what no incident has any more goes. Returns the last one, if more may come."""
+    alert, links = schema.alert, schema.incident_alert
+    slice = select(alert.c.id, alert.c.ended, alert.c.updated_at).where(alert.c.id > after)
+    looked = connection.execute(slice.order_by(alert.c.id).limit(SLICE)).all()
+    old = [row.id for row in looked if row.ended and row.updated_at < before]
+    if old:
+        kept = select(links.c.alert_id).where(links.c.alert_id.in_(old))
+        connection.execute(delete(alert).where(alert.c.id.in_(old), alert.c.id.not_in(kept)))
+    return looked[-1].id if len(looked) == SLICE else None
 
 
 def backup(url: str, target: Path) -> Head:

@@ -67,6 +67,17 @@ def test_migrations_make_the_schema_that_the_program_expects(place: Place) -> No
         assert {i["name"] for i in found.get_indexes(name)} == {i.name for i in table.indexes}, name
 
 
+def test_a_database_of_the_first_schema_is_brought_up_step_by_step(place: Place) -> None:
+    engine = place.engine()
+    migrate.upgrade(engine)
+    with engine.begin() as connection:
+        schema.BY_ALERT.drop(connection)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert migrate.upgrade(engine) is True
+    assert migrate.revision(engine) == migrate.HEAD
+    assert schema.BY_ALERT.name in {index["name"] for index in inspect(engine).get_indexes("incident_alert")}
+
+
 def test_a_database_of_a_newer_program_is_refused(place: Place) -> None:
     engine = place.engine()
     migrate.upgrade(engine)
@@ -321,6 +332,15 @@ def test_an_event_that_was_erased_while_its_incident_is_kept_is_found(house: Hou
 # Retention.
 
 
+def retained(house: House, signals_before: int, closed_before: int) -> int:
+    """Have everything that is old enough deleted; returns how many slices that took."""
+    slices, after = 1, upkeep.retain(house.engine, signals_before, closed_before)
+    while after is not None:
+        assert slices < 100, "it never ends"
+        slices, after = slices + 1, upkeep.retain(house.engine, signals_before, closed_before, after)
+    return slices
+
+
 def test_retention_erases_bodies_and_keeps_the_chain(house: House, place: Place) -> None:
     busy(house)
     house.take(pushed("a", "c", firing=False))
@@ -329,9 +349,8 @@ def test_retention_erases_bodies_and_keeps_the_chain(house: House, place: Place)
         house.take(Command("close", id, {}, ANN)) if house.resident.incidents[id].state == "resolved" else None
     head = (house.writer.head_seq, house.writer.head_hash.hex())
     later = house.now + 40 * DAY
-    assert upkeep.retain(house.engine, house.now - 30 * DAY, house.now - 30 * DAY) == 0
-    while upkeep.retain(house.engine, later, later):
-        pass
+    assert upkeep.retain(house.engine, house.now - 30 * DAY, house.now - 30 * DAY) is None
+    retained(house, later, later)
     assert house.reader.incidents({}, None, 9) == []
     with house.reader.connect() as connection:
         assert upkeep.count(connection) == head[0]
@@ -348,8 +367,16 @@ def test_retention_erases_bodies_and_keeps_the_chain(house: House, place: Place)
 def test_retention_takes_no_alert_of_an_incident_that_is_kept(house: House) -> None:
     house.take(pushed("a"))
     house.take(pushed("a", firing=False))
-    upkeep.retain(house.engine, house.now + 40 * DAY, house.now - DAY)
+    retained(house, house.now + 40 * DAY, house.now - DAY)
     assert [a.ended for a in house.reader.alerts_of(1, None)] == ["resolved"]
+
+
+def test_retention_looks_at_so_many_occurrences_at_a_time(house: House) -> None:
+    instances = [f"i{n}" for n in range(upkeep.SLICE + 1)]
+    house.take(pushed(*instances))
+    house.take(pushed(*instances, firing=False))
+    assert retained(house, house.now + 40 * DAY, house.now - DAY) == 2
+    assert len(house.reader.alerts_between(1, upkeep.SLICE + 1)) == upkeep.SLICE + 1
 
 
 # Opening.

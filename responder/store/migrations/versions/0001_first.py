@@ -1,8 +1,4 @@
-"""The first schema."""
-
-from alembic import op
-
-from responder.store.schema import metadata
+"""The first schema; databases of it are there, but a new one begins at the head."""
 
 revision = "0001"
 down_revision = None
@@ -11,10 +7,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create every table. Frozen into single operations once a second revision exists."""
-    metadata.create_all(op.get_bind())
-
-
-def downgrade() -> None:
-    """Drop every table."""
-    metadata.drop_all(op.get_bind())
+    """Do nothing: nobody comes from below."""
