@@ -15,10 +15,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
     literal_column,
+    select,
+    union_all,
 )
 
 metadata = MetaData()
@@ -91,6 +94,22 @@ incident_alert = Table(
     sqlite_with_rowid=False,
 )
 BY_ALERT = Index("incident_alert_by_alert", incident_alert.c.alert_id)
+
+incident_alert_recent = Table(
+    "incident_alert_recent",
+    metadata,
+    Column("incident_id", BigInteger, nullable=False),
+    Column("alert_id", BigInteger, nullable=False),
+    PrimaryKeyConstraint("alert_id", "incident_id"),
+    sqlite_with_rowid=False,
+)
+"""Links in the order in which they came, a few thousand; ``incident_alert`` gets them in bulk. A transaction writes one
+page for them here, and there it would be one for each incident that gained an alert."""
+
+links = union_all(
+    select(incident_alert), select(incident_alert_recent.c.incident_id, incident_alert_recent.c.alert_id)
+).subquery("links")
+"""Which alerts joined which incidents, wherever that is written."""
 
 rule_state = Table(
     "rule_state",

@@ -55,6 +55,8 @@ class Writer:
         self.secret = secrets.token_bytes(32)
         """Of this store, from its first start on."""
         self._since_checkpoint = 0
+        self._recent = 0
+        """How many links wait in ``incident_alert_recent``, about."""
 
     def connection(self) -> Connection:
         """Return the connection, opened anew after a failure.
@@ -196,7 +198,7 @@ class Writer:
             connection, sql.incident, [rows.incident_row(row, desk.dues.get(row.id)) for row in desk.stored_incidents()]
         )
         many(connection, sql.alert, [rows.alert_row(alert) for alert in desk.occurrences.values()])
-        many(connection, sql.incident_alert, desk.links)
+        self._link(connection, desk.links)
         states = desk.states.changed
         many(connection, sql.rule_state, [rows.state_row(row) for row in desk.stored_states()])
         many(connection, sql.drop_state, [key for key, row in states.items() if row is None])
@@ -244,6 +246,14 @@ class Writer:
             raise Fenced("another daemon has taken over this database")
         return Outcome(numbered, self.head_seq + len(numbered), head)
 
+    def _link(self, connection: Connection, links: Sequence[tuple[int, int]]) -> None:
+        _many(connection, self._sql.link, links)
+        self._recent += len(links)
+        if self._recent >= RECENT:
+            for statement in self._sql.file_links:
+                connection.exec_driver_sql(statement)
+            self._recent = 0  # if this transaction fails, the next time takes more
+
     def _chain(self, events: Sequence[Event], now: Instant) -> tuple[list[Event], list[tuple[Any, ...]], bytes]:
         numbered, values, head, seq = [], [], self.head_hash, self.head_seq
         for event in events:
@@ -262,6 +272,10 @@ class Writer:
 WIDTHS: Final = (256, 64, 16, 4, 1)
 """Rows of one statement. SQLite's driver lets another thread in at each, and to get back takes long: a batch of
 any size goes in a few of them."""
+
+RECENT: Final = 4096
+"""Links that are kept in the order in which they came: enough of them fill the pages of their incidents, and few
+enough to be looked through by who asks for the alerts of one incident."""
 
 _Insert: TypeAlias = Mapping[int, str]
 """The same statement for each of :data:`WIDTHS` rows."""
@@ -290,7 +304,12 @@ class _Statements:
         self._mark = "?" if engine.dialect.name == "sqlite" else "%s"
         self.incident = self._upsert(schema.incident)
         self.alert = self._upsert(schema.alert)
-        self.incident_alert = self._upsert(schema.incident_alert)
+        self.link = self._upsert(schema.incident_alert_recent)
+        self.file_links = (
+            "INSERT INTO incident_alert SELECT incident_id, alert_id FROM incident_alert_recent WHERE true "
+            "ORDER BY incident_id, alert_id ON CONFLICT DO NOTHING",
+            "DELETE FROM incident_alert_recent",
+        )
         self.rule_state = self._upsert(schema.rule_state)
         self.silence = self._upsert(schema.silence)
         self.outbox = self._upsert(schema.outbox)

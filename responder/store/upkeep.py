@@ -56,9 +56,10 @@ def _forget_closed(connection: Connection, table: Table, kind: str, before: Inst
     found = connection.execute(select(table.c.id).where(table.c.closed_at < before).limit(SLICE))
     ids = [id for (id,) in found]
     if ids:
-        event, links = schema.event, schema.incident_alert
+        event = schema.event
         if table is schema.incident:
-            connection.execute(delete(links).where(links.c.incident_id.in_(ids)))
+            for links in (schema.incident_alert, schema.incident_alert_recent):
+                connection.execute(delete(links).where(links.c.incident_id.in_(ids)))
         connection.execute(
             update(event).where(event.c.subject_kind == kind, event.c.subject_id.in_(ids)).values(body=None)
         )
@@ -75,7 +76,7 @@ def _forget_sent(connection: Connection, before: Instant) -> int:
 
 def _forget_ended(connection: Connection, before: Instant, after: int) -> int | None:
     """Look at a slice of the occurrences: what no incident has any more goes. Returns the last one, if more may come."""
-    alert, links = schema.alert, schema.incident_alert
+    alert, links = schema.alert, schema.links
     slice = select(alert.c.id, alert.c.ended, alert.c.updated_at).where(alert.c.id > after)
     looked = connection.execute(slice.order_by(alert.c.id).limit(SLICE)).all()
     old = [row.id for row in looked if row.ended and row.updated_at < before]

@@ -16,8 +16,9 @@ from responder.core.silence import Silence, Term
 from responder.handlers.commands import Command, RecordChange, SetSilence
 from responder.handlers.signals import PollFailed, Pushed
 from responder.resident import Resident
-from responder.store import chain, migrate, schema, upkeep
+from responder.store import chain, migrate, schema, transaction, upkeep
 from responder.store.engine import StorageError, open_engine
+from responder.store.occurrences import counts_of, newest_alerts
 from responder.store.transaction import DataRefused, Fenced
 from tests.store.conftest import START, House, Place, alert, book_of
 
@@ -72,10 +73,15 @@ def test_a_database_of_the_first_schema_is_brought_up_step_by_step(place: Place)
     migrate.upgrade(engine)
     with engine.begin() as connection:
         schema.BY_ALERT.drop(connection)
+        schema.incident_alert_recent.drop(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert migrate.upgrade(engine) is True
     assert migrate.revision(engine) == migrate.HEAD
-    assert schema.BY_ALERT.name in {index["name"] for index in inspect(engine).get_indexes("incident_alert")}
+    found = inspect(engine)
+    assert schema.BY_ALERT.name in {index["name"] for index in found.get_indexes("incident_alert")}
+    recent = schema.incident_alert_recent
+    assert {column["name"] for column in found.get_columns(recent.name)} == set(recent.c.keys())
+    assert found.get_pk_constraint(recent.name)["constrained_columns"] == recent.primary_key.columns.keys()
 
 
 def test_a_database_of_a_newer_program_is_refused(place: Place) -> None:
@@ -329,6 +335,44 @@ def test_an_event_that_was_erased_while_its_incident_is_kept_is_found(house: Hou
     assert faults(place) == ["INC-2 is kept, but events of it were erased"]
 
 
+# Which alerts joined which incidents.
+
+
+def filed(house: House) -> int:
+    with house.reader.connect() as connection:
+        return len(connection.execute(schema.incident_alert.select()).all())
+
+
+def alerts_known(house: House) -> object:
+    reader = house.reader
+    return [
+        [[alert.labels["n"] for alert in reader.alerts_of(1, limit)] for limit in (3, None)],
+        [sorted(alert.labels["n"] for alert in reader.firing_of(id)) for id in (1, 2)],
+        {id: len(alerts) for id, alerts in reader.alerts_between(1, 2).items()},
+        {id: [alert.labels["n"] for alert in found] for id, found in newest_alerts(reader, [1, 2], 2).items()},
+        counts_of(reader, [1, 2]),
+    ]
+
+
+def test_links_are_the_same_to_every_reader_before_and_after_they_are_filed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.take(Pushed("am-api", [alert("ab"[n % 2], n=str(n)) for n in range(8)]))
+    assert filed(house) == 0
+    assert counts_of(house.reader, [1, 2]) == {1: 4, 2: 4}
+    before = alerts_known(house)
+    monkeypatch.setattr(transaction, "RECENT", 10)
+    house.take(Pushed("am-api", [alert("c", n=str(n)) for n in range(2)]))
+    assert filed(house) == 10
+    assert alerts_known(house) == before
+    assert house.reader.alerts_counts() == {1: 4, 2: 4, 3: 2}
+    house.take(Pushed("am-api", [alert("a", n="late")]))
+    assert filed(house) == 10
+    assert counts_of(house.reader, [1]) == {1: 5}
+    assert [a.labels["n"] for a in house.reader.alerts_of(1, 2)] == ["late", "6"]
+    assert rebuilt(house).incidents[1].alerts_count == 5
+
+
 # Retention.
 
 
@@ -356,7 +400,7 @@ def test_retention_erases_bodies_and_keeps_the_chain(house: House, place: Place)
         assert upkeep.count(connection) == head[0]
         bodies = [row.body for row in house.reader.events(connection) if row.subject_kind == "incident"]
         assert bodies and not any(bodies)
-        for table in (schema.alert, schema.incident_alert):
+        for table in (schema.alert, schema.incident_alert, schema.incident_alert_recent):
             assert connection.execute(table.select()).all() == []
     assert faults(place, head) == []
     house.take(pushed("new"))
