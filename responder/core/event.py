@@ -47,7 +47,7 @@ KINDS: Final[dict[str, str]] = {
     "state_changed": "a problem went to another state",
     "workaround_changed": "a problem has another workaround",
     "cause_changed": "a problem has another root cause",
-    "recurred": "an incident came that looks like those of a problem that was said to be over",
+    "recurred": "the problem was said to be over, and an incident like its own came, or one of its own was reopened",
     "reviewed": "a person looked back: did the solution hold, what is to be learned",
     "action_added": "a problem has another action item",
     "action_done": "an action item is done",

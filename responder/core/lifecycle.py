@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from responder.core import availability, clocks, facts, keys, maintenance, plan, satisfaction, stages
+from responder.core import availability, clocks, facts, keys, maintenance, plan, recurrence, satisfaction, stages
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.event import TIMER, Actor, Event
@@ -308,6 +308,8 @@ def reopen(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor, rea
         data["begins"] = {"name": step.name, "owner": row.stages[-1].owner, "due_at": due_at} | stages.follows(step)
     row = record(desk, book, row.id, "reopened", at, actor, data)
     desk.count("incidents_reopened_total", facts.of(book, row, "service", "priority"))
+    if row.problem is not None and (solved := desk.problem(row.problem)) is not None:
+        recurrence.came(desk, solved, row.id, at, again=True)
     if step is not None and "begins" not in data:
         row = enter(desk, book, row, step, at, actor, None, {})
     return row

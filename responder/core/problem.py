@@ -150,11 +150,11 @@ def rated(problem: Problem, causes: tuple[Cause, ...], incidents: int) -> Proble
     return replace(problem, causes=causes, service=causes[0].service or problem.service, title=title)
 
 
-def recurred(problem: Problem, incident: int, at: Instant) -> Problem:
-    """Return the resolved or closed problem after an incident like its own: the solution did not hold."""
+def recurred(problem: Problem, incident: int, at: Instant, *, again: bool = False) -> Problem:
+    """Return the resolved or closed problem after an incident like its own, or one of its own *again*."""
     if any(review.incident == incident and not review.by for review in problem.reviews):
         return problem
-    words = f"INC-{incident} came after it was {problem.state}"
+    words = f"INC-{incident} came {'again ' if again else ''}after it was {problem.state}"
     return reviewed(problem, Review(at, False, words, incident=incident))
 
 
@@ -263,3 +263,11 @@ def ended(problem: int, board: Board) -> Rows:
     """Return the rows of a problem that was resolved or closed: it takes no more incidents."""
     held = board.held(problem)
     return Rows(held={problem: replace(held, over=True)} if held is not None and held.id == problem else {})
+
+
+def resumed(problem: int, at: Instant, board: Board) -> Rows:
+    """Return the rows of a problem that was not over after all: it takes incidents again."""
+    held = board.held(problem)
+    return Rows(
+        held={problem: replace(held, over=False, last_at=at)} if held is not None and held.id == problem else {}
+    )

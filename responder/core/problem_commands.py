@@ -43,6 +43,7 @@ def set_state(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, 
     if row.problem.state in problem.UNRESOLVED and moved.state not in problem.UNRESOLVED:
         plan.problem_ended(desk, book, new, at)
     elif row.problem.state == "resolved" and moved.state in problem.UNRESOLVED:
+        desk.board.apply(problem.resumed(row.problem.id, at, desk.board))
         plan.problem_opened(desk, book, new, at)
     return _keep(desk, msgspec.structs.replace(new, error=pattern(desk, new)))
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from responder.core import facts, lifecycle, plan, problem
+from responder.core import facts, lifecycle, plan, problem, recurrence
 from responder.core.board import Board, Join, Merge, Onset, Part, Start
 from responder.core.book import UNKNOWN, Book
 from responder.core.causes import fact, rank
@@ -20,6 +20,7 @@ from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.problem import Problem
+from responder.core.recurrence import CORRELATION
 from responder.core.rule import Rule
 from responder.core.signal import MINUTE, SECOND, Instant, Labels
 from responder.core.topology import Edge
@@ -29,7 +30,6 @@ RANK_EVERY: Final = SECOND
 CHANGE_WINDOW: Final = 30 * MINUTE
 KEPT: Final = 1000
 """Incidents that a problem knows by number; every incident names its problem itself."""
-CORRELATION: Final = Actor("rule", "correlation")
 
 
 class Joining(Struct, frozen=True):
@@ -116,7 +116,7 @@ def recognise(desk: Desk, incident: Incident, labels: Labels, at: Instant) -> In
         if row is None or (error.until is not None and error.until < at):
             continue
         if row.problem.state != "known_error":
-            _recurred(desk, row, incident.id, at)
+            recurrence.came(desk, row, incident.id, at)
         elif incident.known_error is None:
             incident = desk.record(
                 Event(
@@ -129,11 +129,6 @@ def recognise(desk: Desk, incident: Incident, labels: Labels, at: Instant) -> In
                 )
             )
     return incident
-
-
-def _recurred(desk: Desk, row: ProblemRow, id: int, at: Instant) -> ProblemRow:
-    after = problem.recurred(row.problem, id, at)
-    return row if after == row.problem else changed(desk, row, after, "recurred", at, CORRELATION, {"incident": id})
 
 
 def _consider(
@@ -218,8 +213,8 @@ def link(
     desk.record(Event(max(at, incident.last_at), "linked", "incident", id, actor, data))
     if incident.problem is None:
         desk.count("incidents_correlated_total", facts.of(book, incident, "service"))
-    if row.problem.state == "resolved":
-        row = _recurred(desk, row, id, at)
+    if row.problem.resolved_at is not None and incident.opened_at > row.problem.resolved_at:
+        row = recurrence.came(desk, row, id, at)
     known = (*row.incidents, id) if row.count < KEPT else row.incidents
     _put(desk, row, at, incidents=known, count=row.count + 1)
 
