@@ -1,6 +1,9 @@
 """What people do to problems while alerts go on: through the whole daemon but its rim, on a virtual clock."""
 
+from responder.core.desk import ProblemRow
+from responder.core.event import Actor
 from responder.core.signal import MINUTE, SECOND
+from responder.handlers.commands import OpenProblem
 from tests.test_correlating import SHOP, Shop
 
 
@@ -42,3 +45,66 @@ def test_a_problem_that_is_investigated_again_takes_what_comes() -> None:
     shop.command("state", 1, state="investigating")
     shop.fire(SECOND, "DiskFull", service="db")
     assert [len(group) for group in shop.grouping()] == [4]
+
+
+def by_hand(shop: Shop, *incidents: int) -> ProblemRow:
+    row: ProblemRow = shop.rehearsal.take(OpenProblem({"title": "T", "incidents": incidents}, Actor("person", "ann")))
+    return row
+
+
+def shown(shop: Shop) -> dict[int, int | None]:
+    """Return which problem each incident shows."""
+    return {row.id: row.problem for row in shop.rehearsal.resident.incidents.values()}
+
+
+def correlated(shop: Shop) -> float:
+    """Return what the counter of incidents that were linked to a problem says."""
+    facts = shop.rehearsal.resident.facts
+    return sum(value for (name, _), value in facts.items() if name == "incidents_correlated_total")
+
+
+def test_an_incident_goes_on_showing_the_problem_that_a_person_put_it_in() -> None:
+    shop = Shop(SHOP)
+    shop.fire(SECOND, "CpuHigh", service="db")
+    by_hand(shop, 1)
+    shop.fire(SECOND, "CpuHigh", service="api")
+    assert shop.grouping() == [{"db/CpuHigh"}, {"db/CpuHigh", "api/CpuHigh"}]
+    assert shown(shop) == {1: 1, 2: 2}
+
+
+def test_an_incident_that_is_linked_by_hand_leaves_the_problem_that_it_was_in() -> None:
+    shop = storm()
+    shop.fire(20 * MINUTE, "DiskFull", service="db")
+    shop.fire(SECOND, "DiskFull", service="api")
+    assert [row.incidents for row in shop.problems()] == [(1, 2, 3), (4, 5)]
+    shop.command("link", 2, incident=3)
+    assert [row.incidents for row in shop.problems()] == [(1, 2), (4, 5, 3)]
+    assert shown(shop)[3] == 2
+    shop.command("unlink", 2, incident=3)
+    assert shown(shop)[3] is None
+
+
+def test_of_two_problems_of_different_origin_that_are_merged_the_one_takes_what_either_would_have_taken() -> None:
+    for number, into in ((1, 2), (2, 1)):
+        shop = Shop(SHOP.replace("db: {", "tape: {team: ops}\n  db: {"))
+        shop.fire(0, "CpuHigh", service="tape")
+        by_hand(shop, 1)
+        for service in ("api", "web"):
+            shop.fire(SECOND, "CpuHigh", service=service)
+        shop.command("merge", number, into=into)
+        shop.fire(SECOND, "DiskFull", service="db")
+        shop.fire(SECOND, "CpuHigh", firing=False, service="tape")
+        shop.fire(2 * MINUTE, "CpuHigh", service="tape")
+        [row] = [row for row in shop.problems() if row.problem.merged_into is None]
+        assert (row.problem.id, sorted(row.incidents)) == (into, [1, 2, 3, 4])
+        assert set(shown(shop).values()) == {into}
+        shop.command("unlink", into, incident=2)
+        assert shown(shop)[2] is None
+
+
+def test_an_incident_counts_as_correlated_once_wherever_it_is_moved() -> None:
+    shop = storm()
+    shop.command("split", 1, incidents=[2, 3])
+    shop.command("merge", 2, into=1)
+    assert shown(shop) == {1: 1, 2: 1, 3: 1}
+    assert correlated(shop) == 3

@@ -224,9 +224,16 @@ def link(problem: int, spec: str, incident: int, at: Instant, board: Board) -> T
     return Turn((Join(problem, incident, "by hand", 1.0),), rows)
 
 
-def unlink(spec: str, incident: int) -> Rows:
-    """Take an incident out of its problem; only a new onset relates it again."""
-    return Rows(linked={(spec, incident): None})
+def unlink(problem: int, incident: int, specs: Iterable[str], board: Board) -> Rows:
+    """Take an incident out of its problem, of whichever entries it is in it; only a new onset relates it again."""
+    return Rows(linked={(spec, incident): None for spec in specs if problem_of(spec, incident, board) == problem})
+
+
+def problem_of(spec: str, incident: int, board: Board) -> int | None:
+    """Return the problem that an entry of the configuration, or (empty) a person, has the incident in."""
+    link = board.linked(spec, incident)
+    held = board.held(link.problem) if link is not None else None
+    return held.id if held is not None else link.problem if link is not None else None
 
 
 def split(problem: int, spec: str, incidents: Sequence[int], number: int, at: Instant, board: Board) -> Turn:
@@ -242,20 +249,27 @@ def split(problem: int, spec: str, incidents: Sequence[int], number: int, at: In
     return Turn((Start(number, spec, tuple(incidents), "split by hand", after=problem),), rows)
 
 
-def merge(problem: int, into: int, board: Board) -> Turn:
-    """Make two problems one; *into* keeps both histories.
+def merge(problem: int, into: int, incidents: Iterable[int], at: Instant, board: Board) -> Turn:
+    """Make two problems one; *into* keeps both histories, and takes what either would have taken.
+
+    Args:
+        incidents: Of the one that is no more.
 
     Raises:
         Unlawful: They are one already.
     """
-    if problem == into or ((held := board.held(into)) is not None and held.id == problem):
+    held, target = board.held(problem), board.held(into)
+    if problem == into or (target is not None and target.id == problem):
         raise Unlawful(f"problem {problem} can't be merged into itself", ())
     rows = Rows()
-    held, target = board.held(problem), board.held(into)
     if held is not None:
         rows.held[held.id] = replace(held, into=into)
-    if held is not None and target is not None:
-        rows.held[target.id] = replace(target, last_at=max(held.last_at, target.last_at))
+        target = (
+            replace(held, id=into) if target is None else replace(target, last_at=max(held.last_at, target.last_at))
+        )
+        rows.held[into] = target
+    if target is not None:
+        rows.linked = {(target.spec, incident): Linked(into, at) for incident in incidents}
     return Turn((Merge(problem, into, "by hand"),), rows)
 
 

@@ -82,9 +82,11 @@ def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
         raise Invalid("incident names none that there is", "incident")
     if args["incident"] in row.incidents:
         return row
-    turn = problem.link(row.problem.id, row.problem.spec, args["incident"], at, desk.board)
-    desk.board.apply(turn.rows)
+    former = problem.problem_of(row.problem.spec, args["incident"], desk.board)
+    desk.board.apply(problem.link(row.problem.id, row.problem.spec, args["incident"], at, desk.board).rows)
     problems.link(desk, book, row.problem.id, args["incident"], "by hand", 1.0, at, "", actor)
+    if former is not None:
+        problems.unlink(desk, book, former, args["incident"], at, actor)
     return desk.problems.get(row.problem.id) or row
 
 
@@ -92,7 +94,8 @@ def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, act
     incident = desk.incident(args["incident"])
     if incident is None or (incident.problem != row.problem.id and incident.id not in row.incidents):
         raise Invalid("incident names none of this problem", "incident")
-    desk.board.apply(problem.unlink(row.problem.spec, args["incident"]))
+    specs = (row.problem.spec, *(spec.id for spec in book.specs))
+    desk.board.apply(problem.unlink(row.problem.id, args["incident"], specs, desk.board))
     problems.unlink(desk, book, row.problem.id, args["incident"], at, actor)
     return desk.problems.get(row.problem.id) or row
 
@@ -102,7 +105,7 @@ def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
     if target is None or target.problem.id == row.problem.id:
         raise Invalid("into names no other problem that is not closed", "into")
     try:
-        turn = problem.merge(row.problem.id, args["into"], desk.board)
+        turn = problem.merge(row.problem.id, args["into"], row.incidents, at, desk.board)
     except Unlawful as error:
         raise Invalid(str(error), "into") from None
     desk.board.apply(turn.rows)

@@ -191,9 +191,9 @@ def begin(
     desk.events.append(Event(at, "opened", "problem", row.id, actor, data))
     desk.count("problems_opened_total", (("service", book.metric_service(row.service)), ("origin", row.origin)))
     for id in incidents:
+        link(desk, book, row.id, id, reason, 1.0, at, row.spec, actor)
         if after is not None:
             unlink(desk, book, after, id, at, actor)
-        link(desk, book, row.id, id, reason, 1.0, at, row.spec, actor)
     new = desk.problems.get(row.id) or new
     plan.problem_opened(desk, book, new, at)
     return new
@@ -203,7 +203,7 @@ def link(
     desk: Desk, book: Book, number: int, id: int, reason: str, score: float, at: Instant, spec: str,
     actor: Actor = CORRELATION,
 ) -> None:  # fmt: skip
-    """Link an incident to a problem that is not closed."""
+    """Link an incident to a problem that is not closed; one that it leaves for it is unlinked afterwards."""
     row, incident = desk.problems.get(number), desk.incident(id)
     if row is None or incident is None or (incident.problem is not None and _in(row, incident)):
         return
@@ -225,6 +225,8 @@ def _in(row: ProblemRow, incident: Incident) -> bool:
 
 def _goes_before(book: Book, spec: str, other: str) -> bool:
     """Say which of two problems an incident shows: what a person made, else the entry that stands first."""
+    if not spec or not other:
+        return not spec
     order = [known.id for known in book.specs]
     return spec not in order or other not in order or order.index(spec) <= order.index(other)
 
@@ -260,8 +262,8 @@ def unite(desk: Desk, book: Book, number: int, into: int, reason: str, at: Insta
     if row is None or target is None:
         return
     for id in row.incidents:
-        unlink(desk, book, number, id, at, actor)
         link(desk, book, into, id, reason, 1.0, at, target.problem.spec, actor)
+        unlink(desk, book, number, id, at, actor)
     target, row = desk.problems.get(into) or target, desk.problems.get(number) or row
     gone = msgspec.structs.replace(row.problem, state="closed", closed_at=at, merged_into=into)
     empty = msgspec.structs.replace(row, incidents=(), count=0, due=None, error=None)

@@ -99,12 +99,12 @@ def test_by_hand_incidents_are_linked_split_off_and_merged_again():
     board.apply(turn.rows)
     assert turn.decisions[0].incidents == (2, 3)
     assert [board.linked("shared", n).problem for n in (1, 2, 3)] == [10, 11, 11]
-    board.apply(unlink("shared", 3))
+    board.apply(unlink(11, 3, ["shared"], board))
     assert board.linked("shared", 3) is None
     board.apply(split(11, "shared", [], 12, 7, board).rows)
-    board.apply(merge(12, 11, board).rows)
+    board.apply(merge(12, 11, [], 8, board).rows)
     assert board.held(12).id == 11
     with pytest.raises(Unlawful):
-        merge(11, 12, board)
+        merge(11, 12, [], 9, board)
     board.apply(ended(11, board))
     assert board.held(12).over

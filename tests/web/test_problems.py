@@ -128,7 +128,7 @@ def test_two_problems_that_are_one_have_both_histories(api: Client) -> None:
         ("merged", {"into": "PRB-1", "reason": "by hand"}), ("merged", {"from": "PRB-2", "reason": "by hand"}),
     ]  # fmt: skip
     linked = api.get("/api/v1/incidents/2/timeline").json()["items"][2:]
-    assert [(e["kind"], e["data"]["problem"]) for e in linked] == [("unlinked", "PRB-2"), ("linked", "PRB-1")]
+    assert [(e["kind"], e["data"]["problem"]) for e in linked] == [("linked", "PRB-1"), ("unlinked", "PRB-2")]
 
 
 def test_a_problem_is_split_by_hand_and_both_go_on(api: Client) -> None:
