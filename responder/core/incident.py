@@ -22,6 +22,8 @@ Flag: TypeAlias = Literal["snoozed", "suppressed", "planned", "orphaned", "major
 RESPONDER: Final = "responder"
 """The source of what no signal opened: it did not come, or another rule's edge did."""
 UNRESOLVED: Final = frozenset({"open", "acknowledged", "in_progress", "paused"})
+OVER: Final = frozenset({"closed", "cancelled"})
+"""With an instant in ``closed_at``, and only these."""
 
 
 class Stage(Struct, frozen=True):

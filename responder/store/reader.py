@@ -1,10 +1,11 @@
 """Reads: the rebuild at start, and what the API shows. Each with a short transaction."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, bindparam, func, or_, select
+from sqlalchemy import Connection, Engine, Select, bindparam, func, literal_column, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from responder.core.alert import Alert
@@ -12,7 +13,7 @@ from responder.core.availability import Meter
 from responder.core.board import Rows as BoardRows
 from responder.core.desk import Asked, Change, Head, KeyState, ProblemRow, SourceState
 from responder.core.event import Actor, Event
-from responder.core.incident import Incident
+from responder.core.incident import OVER, Incident
 from responder.core.maintenance import Posted
 from responder.core.outbox import Message
 from responder.core.problem import KnownError
@@ -40,6 +41,14 @@ _ASKED: Final = select(schema.satisfaction.c.body).where(schema.satisfaction.c.t
 _DELIVERED: Final = select(func.max(schema.alert.c.updated_at)).where(
     schema.DEDUPED, schema.alert.c.dedup == bindparam("dedup"), schema.alert.c.source == bindparam("source")
 )
+
+
+_LIVING: Final = (
+    select(schema.incident.c.id)
+    .where(schema.incident.c.closed_at.is_(None))
+    .union(select(schema.incident.c.id).where(schema.incident.c.taking.is_(True)))
+)
+"""The incidents that are not over, and those that still take alerts, by an index for each."""
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -79,10 +88,11 @@ class Reader:
     def known_alerts(self, ended_since: Instant) -> Iterator[Alert]:
         """Yield what fires and what ended lately, oldest first."""
         table = schema.alert
-        wanted = (table.c.ended == "") | (table.c.ends_at >= ended_since)
+        firing = select(table.c.id).where(table.c.ended == literal_column("''"))
+        lately = select(table.c.id).where(schema.ENDED, table.c.ends_at >= ended_since)
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=PAGE).execute(
-                select(table).where(wanted, table.c.dedup == "").order_by(table.c.id)
+                select(table).where(table.c.id.in_(firing.union_all(lately)), table.c.dedup == "").order_by(table.c.id)
             ):
                 yield rows.alert_of(tuple(row))
 
@@ -94,26 +104,21 @@ class Reader:
     def living_incidents(self) -> Iterator[Incident]:
         """Yield the incidents that are not over, and those that still take alerts."""
         table = schema.incident
-        wanted = table.c.closed_at.is_(None) | table.c.taking.is_(True)
         with self._engine.connect() as connection:
             for row in connection.execution_options(yield_per=PAGE).execute(
-                select(table.c.body).where(wanted).order_by(table.c.id)
+                select(table.c.body).where(table.c.id.in_(_LIVING)).order_by(table.c.id)
             ):
                 yield rows.incident_of(row.body)
 
     def alerts_counts(self) -> dict[int, int]:
         """Return how many occurrences ever joined each incident that is not over."""
-        living = select(schema.incident.c.id).where(
-            schema.incident.c.closed_at.is_(None) | schema.incident.c.taking.is_(True)
-        )
-        table = schema.links
+        counts: Counter[int] = Counter()
         with self._engine.connect() as connection:
-            found = connection.execute(
-                select(table.c.incident_id, func.count())
-                .where(table.c.incident_id.in_(living))
-                .group_by(table.c.incident_id)
-            )
-            return {row[0]: row[1] for row in found}
+            for links in (schema.incident_alert, schema.incident_alert_recent):
+                query = select(links.c.incident_id, func.count()).where(links.c.incident_id.in_(_LIVING))
+                found = connection.execute(query.group_by(links.c.incident_id))
+                counts.update({row[0]: row[1] for row in found})
+        return counts
 
     def silences(self) -> list[Silence]:
         with self._engine.connect() as connection:
@@ -257,6 +262,8 @@ class Reader:
         for name in ("state", "service", "priority", "rule"):
             if where.get(name):
                 query = query.where(table.c[name].in_(where[name]))
+        if where.get("state") and OVER.isdisjoint(where["state"]):
+            query = query.where(table.c.closed_at.is_(None))  # they are few, and an index has them
         if where.get("ids"):
             query = query.where(table.c.id.in_(where["ids"]))
         if where.get("problem") is not None:

@@ -85,6 +85,8 @@ DEDUPED = alert.c.dedup != literal_column("''")
 """Written out, so that SQLite sees that a look-up may use the index."""
 Index("alert_dedup", alert.c.dedup, alert.c.source, sqlite_where=DEDUPED, postgresql_where=DEDUPED)
 Index("alert_firing", alert.c.id, sqlite_where=alert.c.ended == "", postgresql_where=alert.c.ended == "")
+ENDED = alert.c.ended != literal_column("''")
+BY_END = Index("alert_ended", alert.c.ends_at, sqlite_where=ENDED, postgresql_where=ENDED)
 
 incident_alert = Table(
     "incident_alert",

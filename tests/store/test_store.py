@@ -1,11 +1,12 @@
 """What the store promises, on SQLite and on PostgreSQL alike."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import make_url
 
 from responder.core.desk import Desk
@@ -73,6 +74,7 @@ def test_a_database_of_the_first_schema_is_brought_up_step_by_step(place: Place)
     migrate.upgrade(engine)
     with engine.begin() as connection:
         schema.BY_ALERT.drop(connection)
+        schema.BY_END.drop(connection)
         schema.incident_alert_recent.drop(connection)
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     assert migrate.upgrade(engine) is True
@@ -434,6 +436,44 @@ def test_retention_looks_at_so_many_occurrences_at_a_time(house: House) -> None:
 def test_a_url_that_is_no_store_is_refused_with_the_reason(url: str, schema_name: str | None, words: str) -> None:
     with pytest.raises(StorageError, match=words):
         open_engine(url, schema_name)
+
+
+def plans(house: House, ask: Callable[[], object]) -> str:
+    """Return how the database goes about what is read."""
+    asked: list[tuple[str, Any]] = []
+
+    def listen(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        asked.append((statement, values))
+
+    with house.reader.connect() as connection:
+        listened = connection.engine
+    event.listen(listened, "before_cursor_execute", listen)
+    ask()
+    event.remove(listened, "before_cursor_execute", listen)
+    with house.reader.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain = "EXPLAIN " if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+        return "\n".join(
+            str(row) for statement, values in asked for row in connection.exec_driver_sql(explain + statement, values)
+        )
+
+
+READS: list[Callable[[House], object]] = [
+    lambda house: list(house.reader.known_alerts(0)),
+    lambda house: list(house.reader.living_incidents()),
+    lambda house: house.reader.alerts_counts(),
+    lambda house: house.reader.incidents({"state": ["open", "resolved"]}, None, 9),
+    lambda house: house.reader.firing_of(1),
+    lambda house: newest_alerts(house.reader, [1, 2], 3),
+]
+
+
+@pytest.mark.parametrize("ask", READS)
+def test_what_goes_on_is_found_without_a_look_at_all_that_is_over(house: House, ask: Callable[[House], object]) -> None:
+    walks = re.findall(r"(?:SCAN|Seq Scan on) (?:alert|incident|incident_alert)\b.*", plans(house, lambda: ask(house)))
+    of_few = ("incident_taking", "incident_open", "alert_firing")
+    assert [walk for walk in walks if not any(index in walk for index in of_few)] == []
 
 
 def test_a_rebuild_of_much_stays_quick(house: House) -> None:

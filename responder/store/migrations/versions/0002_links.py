@@ -1,4 +1,4 @@
-"""Which incidents an alert joined: found by the alert, and written in bulk."""
+"""Which incidents an alert joined, found by the alert and written in bulk; and what ended lately."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +10,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the index, and the table of those that joined lately."""
+    """Add two indexes, and the table of what joined lately."""
     op.create_index("incident_alert_by_alert", "incident_alert", ["alert_id"])
+    ended = sa.text("ended != ''")
+    op.create_index("alert_ended", "alert", ["ends_at"], sqlite_where=ended, postgresql_where=ended)
     op.create_table(
         "incident_alert_recent",
         sa.Column("incident_id", sa.BigInteger, nullable=False),
