@@ -108,3 +108,34 @@ def test_an_incident_counts_as_correlated_once_wherever_it_is_moved() -> None:
     shop.command("merge", 2, into=1)
     assert shown(shop) == {1: 1, 2: 1, 3: 1}
     assert correlated(shop) == 3
+
+
+def offered(shop: Shop, alertname: str, service: str) -> int | None:
+    """Return the known error that a new incident is offered."""
+    shop.fire(MINUTE, alertname, service=service)
+    return max(shop.rehearsal.resident.incidents.values(), key=lambda row: row.id).known_error
+
+
+def test_a_known_error_is_known_after_its_problem_is_merged_split_and_linked() -> None:
+    shop = storm()
+    shop.fire(SECOND, "DiskFull", service="db")
+    shop.command("split", 1, incidents=[2, 3])
+    shop.command("workaround", 2, text="turn it off and on")
+    shop.command("state", 2, state="known_error")
+    assert offered(shop, "MemoryFull", "db") is None
+    shop.command("split", 2, incidents=[3])
+    shop.command("merge", 2, into=1)
+    [row] = [row for row in shop.problems() if row.problem.id == 1]
+    assert (row.problem.state, row.problem.workaround) == ("known_error", "turn it off and on")
+    shop.command("unlink", 1, incident=2)
+    shop.command("cause", 1, text="a fan", service="db")
+    assert offered(shop, "SwapFull", "db") == 1
+
+
+def test_a_known_error_is_offered_to_what_is_like_all_of_its_incidents_also_those_that_came_later() -> None:
+    shop = storm()
+    shop.command("cause", 1, text="a fan", service="db")
+    shop.command("state", 1, state="known_error")
+    assert offered(shop, "DiskFull", "db") is None
+    shop.problems()  # it belongs to the problem, and is looked at as the causes are ranked again
+    assert offered(shop, "MemoryFull", "db") == 1

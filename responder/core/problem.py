@@ -164,9 +164,12 @@ def reviewed(problem: Problem, review: Review) -> Problem:
 
 
 def absorbed(problem: Problem, other: Problem) -> Problem:
-    """Return a problem after another turned out to be it: what people wrote of either is kept."""
+    """Return a problem after another turned out to be it: what people wrote of either is kept, and how far they came."""
+    unresolved = [one.state for one in (problem, other) if one.state in UNRESOLVED]
     return replace(
         problem,
+        state=max(unresolved, key=UNRESOLVED.index) if problem.state in UNRESOLVED else problem.state,
+        due_at=min((due for due in (problem.due_at, other.due_at) if due is not None), default=None),
         merged=(*problem.merged, other.id, *other.merged)[-KEPT:],
         root_cause=problem.root_cause or other.root_cause,
         workaround=problem.workaround or other.workaround,

@@ -12,11 +12,9 @@ from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor
 from responder.core.incident import Incident
 from responder.core.lifecycle import Invalid, Refused
-from responder.core.problem import Action, KnownError, Problem, Review, Unlawful
+from responder.core.problem import Action, Problem, Review, Unlawful
 from responder.core.signal import Instant
 
-LOOKED_AT: Final = 200
-"""So many incidents of a problem say what its like looks like."""
 Args = Mapping[str, Any]
 Command = Callable[[Desk, Book, ProblemRow, Args, Instant, Actor], ProblemRow]
 
@@ -45,7 +43,7 @@ def set_state(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, 
     elif row.problem.state == "resolved" and moved.state in problem.UNRESOLVED:
         desk.board.apply(problem.resumed(row.problem.id, at, desk.board))
         plan.problem_opened(desk, book, new, at)
-    return _keep(desk, msgspec.structs.replace(new, error=pattern(desk, new)))
+    return new
 
 
 def _looked_back(desk: Desk, row: ProblemRow) -> None:
@@ -114,9 +112,11 @@ def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
 
 
 def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
-    chosen = tuple(args["incidents"])
+    chosen = tuple(dict.fromkeys(args["incidents"]))
     if any(id not in row.incidents for id in chosen):
         raise Invalid("incidents names one that is not of this problem", "incidents")
+    if len(chosen) == row.count:
+        raise Invalid("incidents names all of this problem: one at least stays", "incidents")
     number = desk.head.next_problem
     desk.board.apply(problem.split(row.problem.id, row.problem.spec, chosen, number, at, desk.board).rows)
     of = row.problem
@@ -173,7 +173,11 @@ def command(desk: Desk, book: Book, name: str, row: ProblemRow, args: Args, at: 
     can = allowed(row.problem)
     if name not in can:
         raise Refused(f"a problem that is closed takes no {name}; it takes {', '.join(can)}", can)
-    return COMMANDS[name](desk, book, row, args, at, actor)
+    after = COMMANDS[name](desk, book, row, args, at, actor)
+    if row.problem.closed_at is None:
+        for id in (row.problem.id, after.problem.id):
+            problems.know_again(desk, id)
+    return desk.problems.get(after.problem.id) or after
 
 
 def open_by_hand(desk: Desk, book: Book, args: Args, at: Instant, actor: Actor) -> ProblemRow:
@@ -200,16 +204,3 @@ def _team_of(book: Book, service: str | None, chosen: Sequence[Incident | None],
     if service in book.services:
         return book.services[service].team
     return chosen[0].team if chosen and chosen[0] is not None else actor.name
-
-
-def pattern(desk: Desk, row: ProblemRow) -> KnownError | None:
-    """Return what new incidents are compared with from now on."""
-    members = [found for id in row.incidents[:LOOKED_AT] if (found := desk.incident(id)) is not None and found.rule]
-    return problem.known_error(
-        row.problem, [(m.rule or "", {**m.common, **m.labels, "service": m.service}) for m in members]
-    )
-
-
-def _keep(desk: Desk, row: ProblemRow) -> ProblemRow:
-    desk.problems.put(row.problem.id, row)
-    return row

@@ -30,6 +30,8 @@ RANK_EVERY: Final = SECOND
 CHANGE_WINDOW: Final = 30 * MINUTE
 KEPT: Final = 1000
 """Incidents that a problem knows by number; every incident names its problem itself."""
+LOOKED_AT: Final = 200
+"""So many incidents of a problem say what its like looks like."""
 
 
 class Joining(Struct, frozen=True):
@@ -301,6 +303,20 @@ def rank_again(desk: Desk, book: Book, number: int, at: Instant) -> None:
     causes = rank(clues, book.topology, book.weights, changes)
     rated = problem.rated(row.problem, causes, row.count)
     desk.problems.put(number, msgspec.structs.replace(row, problem=rated, due=None))
+    if row.error is not None or rated.state == "known_error":
+        know_again(desk, number)
+
+
+def know_again(desk: Desk, number: int) -> None:
+    """Have new incidents compared with what the incidents of a problem look like by now."""
+    row = desk.problems.get(number)
+    if row is None:
+        return
+    members = [found for id in row.incidents[:LOOKED_AT] if (found := desk.incident(id)) is not None and found.rule]
+    like = [(m.rule or "", {**m.common, **m.labels, "service": m.service}) for m in members]
+    error = problem.known_error(row.problem, like)
+    if error != row.error:
+        desk.problems.put(number, msgspec.structs.replace(row, error=error))
 
 
 def _changes(desk: Desk, services: Iterable[str], at: Instant) -> dict[str, str]:

@@ -214,6 +214,7 @@ def test_a_step_that_the_state_does_not_allow_says_what_is_allowed(api: Client) 
         ("/1/merge", {"into": "INC-1"}, "into"),
         ("/1/split", {"incidents": []}, "incidents"),
         ("/1/split", {"incidents": ["INC-2"]}, "incidents"),
+        ("/1/split", {"incidents": ["INC-1", "INC-1"]}, "incidents"),
         ("/1/review", {"text": "x"}, "effective"),
         ("/1/review", {"text": "x", "effective": True, "incident": "INC-9"}, "incident"),
         ("/1/action", {"text": "x", "owner": "noc"}, "due"),
