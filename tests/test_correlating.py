@@ -119,6 +119,16 @@ def test_a_root_whose_alert_arrives_last_is_named_first() -> None:
     assert "DiskFull ops 1m20s after the start, in 0 % of earlier problems" in row.problem.causes[0].reason
 
 
+def test_each_incident_says_how_near_it_is_and_why_it_belongs_to_its_problem() -> None:
+    shop = Shop(SHOP)
+    for service in ("web", "api", "db"):
+        shop.fire(SECOND, "CpuHigh", service=service)
+    links = shop.rehearsal.reader.links_of(1, [1, 2, 3])
+    assert [(event.data["score"], event.data["reason"]) for event in links] == [
+        (0.5, "api is 1 step from web"), (0.5, "api is 1 step from web"), (0.5, "db is 1 step from api; 1s after its last news"),
+    ]  # fmt: skip
+
+
 def test_the_weights_of_the_configuration_rank_and_a_reload_counts_from_the_next_ranking_on() -> None:
     shop = Shop(SHOP + "causes: {earliness: 5s, call: 1, handed: 0}\n")
     shop.fire(0, "RequestLatencyHigh", service="web")

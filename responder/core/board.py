@@ -119,6 +119,8 @@ class Start(Struct, frozen=True, tag="start"):
     spec: str
     incidents: tuple[int, ...]
     reason: str
+    score: float = 1.0
+    """As of :class:`Join`."""
     after: int | None = None
     """The problem whose second wave this was taken for until now; these incidents leave it."""
 

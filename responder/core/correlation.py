@@ -237,8 +237,8 @@ def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again
     if found.problems:
         return _join(spec, onset, found, news, where, desk)
     if news and found.loose:
-        _, reason = _relation(where, found.loose[0], onset, desk)
-        return [_start(spec, onset, (*reversed(found.loose), onset.incident), reason, desk)]
+        score, reason = _relation(where, found.loose[0], onset, desk)
+        return [replace(_start(spec, onset, (*reversed(found.loose), onset.incident), reason, desk), score=score)]
     return []
 
 
@@ -332,7 +332,7 @@ def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Pla
         target = replace(oldest, last_at=max(one.last_at for one in held))
         for one in sorted(held, key=lambda one: one.id):
             if one.id != oldest.id:
-                decisions.append(Merge(one.id, oldest.id, f"incident {onset.incident} is related to both: {reason}"))
+                decisions.append(Merge(one.id, oldest.id, f"INC-{onset.incident} is related to both: {reason}"))
                 desk.layer.rows.held[one.id] = replace(one, into=oldest.id)
     desk.layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
     _link(spec, onset.incident, target.id, onset.at, desk)
@@ -383,8 +383,8 @@ def _left_behind(
         _, reason = _relation(where, by, onset, desk)
         return _part(spec, onset, held.id, reason, where, desk)
     if found.loose and onset.next_incident:
-        _, reason = _relation(where, found.loose[0], onset, desk)
-        begun = _start(spec, onset, tuple(reversed(found.loose)), reason, desk)
+        score, reason = _relation(where, found.loose[0], onset, desk)
+        begun = replace(_start(spec, onset, tuple(reversed(found.loose)), reason, desk), score=score)
         return [begun, *_part(spec, onset, begun.problem, begun.reason, where, desk)]
     _file(where, onset, desk)
     if own.id in found.stirring and not own.over:

@@ -167,9 +167,10 @@ def _lives(desk: Desk, id: int) -> bool:
 
 def _carry_out(desk: Desk, book: Book, one: Any, at: Instant) -> None:
     match one:
-        case Start(problem=number, spec=spec_id, incidents=incidents, reason=reason, after=after):
+        case Start(problem=number, spec=spec_id, incidents=incidents, reason=reason, score=score, after=after):
             spec = next((spec for spec in book.specs if spec.id == spec_id), None)
-            begin(desk, book, problem.begun(spec, number, spec.owner if spec else "", at), incidents, reason, at, after)
+            row = problem.begun(spec, number, spec.owner if spec else "", at)
+            begin(desk, book, row, incidents, reason, at, after, score=score)
         case Join(problem=number, incident=incident, reason=reason, score=score):
             held = desk.board.held(number)
             link(desk, book, number, incident, reason, score, at, held.spec if held else "")
@@ -179,7 +180,7 @@ def _carry_out(desk: Desk, book: Book, one: Any, at: Instant) -> None:
 
 def begin(
     desk: Desk, book: Book, row: Problem, incidents: Iterable[int], reason: str, at: Instant, after: int | None = None,
-    actor: Actor = CORRELATION,
+    actor: Actor = CORRELATION, *, score: float = 1.0,
 ) -> ProblemRow:  # fmt: skip
     """Open a problem and link its first incidents; *after*: the problem that they leave."""
     desk.head.next_problem = max(desk.head.next_problem, row.id + 1)
@@ -193,7 +194,7 @@ def begin(
     desk.events.append(Event(at, "opened", "problem", row.id, actor, data))
     desk.count("problems_opened_total", (("service", book.metric_service(row.service)), ("origin", row.origin)))
     for id in incidents:
-        link(desk, book, row.id, id, reason, 1.0, at, row.spec, actor)
+        link(desk, book, row.id, id, reason, score, at, row.spec, actor)
         if after is not None:
             unlink(desk, book, after, id, at, actor)
     new = desk.problems.get(row.id) or new
