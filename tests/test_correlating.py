@@ -264,14 +264,16 @@ def test_a_restart_in_the_middle_of_a_storm_changes_nothing(tmp_path: Path, cut:
     assert len(whole.grouping()) == 2
 
 
+MONTHLY = (
+    services(db="")
+    + "problems: [{id: again, recur: {same: [rule, service], at_least: 3, within: 30d}, owner: ops, due: 80h}]\n"
+)
+
+
 def test_what_comes_three_times_in_a_month_is_a_problem_across_restarts(tmp_path: Path) -> None:
-    text = (
-        services(db="")
-        + "problems: [{id: again, recur: {same: [rule, service], at_least: 3, within: 30d}, owner: ops, due: 80h}]\n"
-    )
     now = START
     for _ in range(3):
-        shop = Shop(text, tmp_path / "month.db", now)
+        shop = Shop(MONTHLY, tmp_path / "month.db", now)
         shop.blink(0, "DiskFull", service="db")
         shop.wait(24 * HOUR)
         shop.forget()
@@ -279,6 +281,19 @@ def test_what_comes_three_times_in_a_month_is_a_problem_across_restarts(tmp_path
         now = shop.rehearsal.now
     [row] = shop.problems()
     assert (row.problem.origin, row.count, row.problem.due_at) == ("recur", 3, row.problem.opened_at + 80 * HOUR)
+
+
+def test_after_its_problem_is_closed_what_recurs_is_counted_anew_also_when_upkeep_has_looked_at_it() -> None:
+    shop = Shop(MONTHLY)
+    problems = []
+    for _ in range(6):
+        shop.blink(0, "DiskFull", service="db")
+        shop.wait(24 * HOUR)
+        problems.append(len(shop.problems()))
+        if problems == [0, 0, 1]:
+            shop.command("state", 1, state="closed")
+        shop.forget()
+    assert problems == [0, 0, 1, 1, 1, 2]
 
 
 def test_what_is_over_is_forgotten_and_its_causes_are_kept() -> None:

@@ -80,6 +80,9 @@ class _Look:
         link = self._board.linked(*key)
         if link is None or self._lives(key[1]) or self._board.held(link.problem) is not None:
             return None
+        spec = self._specs.get(key[0])
+        if spec is not None and self._at - link.at < spec.how.within:
+            return None  # its like still find it, and it is not news: it was counted
         return Rows(linked={key: None})
 
     def clues(self, incident: int) -> Rows | None:
