@@ -146,7 +146,8 @@ def rated(problem: Problem, causes: tuple[Cause, ...], incidents: int) -> Proble
     if problem.root_cause or problem.origin == "manual":
         return replace(problem, causes=causes)
     entity = causes[0].service or causes[0].entity
-    title = f"{entity}: {incidents} incident{'s' * (incidents != 1)} with one cause"
+    alike = "that are alike" if problem.origin == "recur" else "with one cause"
+    title = f"{entity}: {incidents} incident{'s' * (incidents != 1)} {alike}"
     return replace(problem, causes=causes, service=causes[0].service or problem.service, title=title)
 
 

@@ -97,7 +97,7 @@ def text_of_problem(
     head = [f"{of.title} - {of.state}{into}" if part.event == "resolved" else of.title]
     causes = ["Probable causes, the likeliest first:", *(f"- {cause.reason}" for cause in of.causes[:NAMED])]
     facts = [
-        f"Problem: PRB-{of.id}, {of.state}",
+        f"Problem: PRB-{of.id}, {of.state}{f', found by {of.spec} ({of.origin})' if of.spec else ''}",
         f"Since: {_clock(of.opened_at)} ({format_span(max(0, now - of.opened_at))} ago)",
         f"Incidents: {row.count}, the most urgent {lead.priority} {lead.service}: {lead.title} ({name_of(lead.id)})",
         f"Root cause: {of.root_cause}" if of.root_cause else "",

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from responder.core.board import Board
-from responder.core.catalogue import Depends, ProblemSpec
+from responder.core.catalogue import Depends, ProblemSpec, Recur
 from responder.core.causes import Cause
 from responder.core.problem import (
     ALLOWED,
@@ -22,7 +22,7 @@ from responder.core.problem import (
     split,
     unlink,
 )
-from responder.core.signal import HOUR, MINUTE
+from responder.core.signal import DAY, HOUR, MINUTE
 from responder.core.topology import Topology
 
 SPEC = ProblemSpec("shared", "noc", Depends(5 * MINUTE, hold_notifications=2 * MINUTE), due=80 * HOUR)
@@ -75,6 +75,11 @@ def test_the_likeliest_cause_names_the_problem_until_a_person_named_the_root():
     assert problem.service == "db"
     problem = rated(replace(problem, root_cause="full disk"), (web,), 3)
     assert problem.service == "db" and problem.causes == (web,)
+
+
+def test_incidents_that_came_again_are_not_said_to_have_one_cause():
+    recurring = begun(ProblemSpec("back", "noc", Recur(("rule",), 3, DAY)), 4, "", 0)
+    assert rated(recurring, (Cause("db", "db", 1.0, ""),), 3).title == "db: 3 incidents that are alike"
 
 
 def test_an_incident_after_the_resolution_says_that_it_did_not_hold():

@@ -65,7 +65,7 @@ def test_the_owner_hears_of_a_problem_once_when_its_causes_have_settled() -> Non
     assert message.text == (
         "shop: 5 incidents with one cause\n\n"
         f"Probable causes, the likeliest first:\n- {first}\n- {second}\n\n"
-        "Problem: PRB-1, open\n"
+        "Problem: PRB-1, open, found by alike (group)\n"
         "Since: 2026-01-05 00:00:10 UTC (1m ago)\n"
         "Incidents: 5, the most urgent P3 shop: b is down (INC-2)\n"
         "Owner: noc\n"
