@@ -194,6 +194,19 @@ def test_a_lasting_alert_loses_weight_from_the_second_problem_on() -> None:
 CHAIN = services(**{f"s{n}": f"s{n + 1}" if n < 8 else "" for n in range(9)}) + DEPENDS
 
 
+def test_a_reason_says_in_which_part_of_the_problems_before_this_one_the_alert_took_part() -> None:
+    shop = Shop(SHOP)
+    for number, db in enumerate(("DiskFull", "CpuHigh", "DiskFull", "DiskFull"), 1):
+        for name, service in (("RequestLatencyHigh", "web"), ("RequestErrors", "api"), (db, "db")):
+            shop.blink(10 * SECOND, name, service=service)
+        [row] = [row for row in shop.problems() if row.problem.id == number]
+        shares = {cause.service: cause.reason.rpartition("in ")[2] for cause in row.problem.causes}
+        seen = {1: (0, 0), 2: (100, 0), 3: (100, 50), 4: (100, 67)}[number]
+        expected = {name: f"{share} % of earlier problems" for name, share in zip(("web", "db"), seen, strict=True)}
+        assert shares == expected | {"api": expected["web"]}
+        shop.wait(HOUR)
+
+
 def test_two_problems_that_turn_out_to_be_one_have_both_histories() -> None:
     shop = Shop(CHAIN)
     for service in ("s0", "s1", "s7", "s8"):

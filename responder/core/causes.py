@@ -215,6 +215,12 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
     )
 
 
+def joined(clue: Clue, problems: Memory) -> Clue:
+    """Return the clue of an alert that came when its problem had begun: that one is no earlier problem."""
+    earlier = problems.slow - 1
+    return replace(clue, slow=min(1.0, clue.slow * problems.slow / earlier) if earlier >= 0.5 else 0.0)
+
+
 def _surprise(problems: float, mine: float) -> float:
     # Never below nothing: memories that faded under other weights may have more of an alert than of problems.
     return max(0.0, log((problems + 2) / (mine + 1)))

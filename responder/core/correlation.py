@@ -35,7 +35,7 @@ from responder.core.board import (
     newest,
 )
 from responder.core.catalogue import Depends, Group, How, ProblemSpec, Recur
-from responder.core.causes import Memory, Weights, clue, remembered, took_part
+from responder.core.causes import Memory, Weights, clue, joined, remembered, took_part
 from responder.core.instant import format_span
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Labels, Span
 from responder.core.topology import Node, Topology, name_of
@@ -336,6 +336,7 @@ def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Pla
                 desk.layer.rows.held[one.id] = replace(one, into=oldest.id)
     desk.layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
     _link(spec, onset.incident, target.id, onset.at, desk)
+    _came_later(onset, desk)
     return [*decisions, Join(target.id, onset.incident, reason, score)]
 
 
@@ -426,7 +427,15 @@ def _took_part(where: Place, onset: Onset, desk: _Desk) -> None:
     known = desk.layer.clue(onset.incident, onset.fact.key)
     if known is not None and known.count == 1:
         _remember(onset.fact.key, onset.at, desk)
+        _came_later(onset, desk)
         _file(where, onset, desk)
+
+
+def _came_later(onset: Onset, desk: _Desk) -> None:
+    known = desk.layer.clue(onset.incident, onset.fact.key)
+    if known is not None and known.first_at == onset.at:
+        clues = desk.layer.rows.clues.setdefault(onset.incident, {})
+        clues[onset.fact.key] = joined(known, _recall(0, onset.at, desk))
 
 
 def _at_work(spec: ProblemSpec, onset: Onset, desk: _Desk) -> bool:
