@@ -10,7 +10,7 @@ from responder.core.signal import DAY, HOUR, SECOND, Instant, Span
 Json = Mapping[str, Any]
 INCIDENT_HEADERS: Final = ("ID", "PRIO", "STATE", "SERVICE", "OWNER", "OPENED", "DUE", "TITLE")
 EVENT_HEADERS: Final = ("AT", "WHAT", "BY", "DETAIL")
-PROBLEM_HEADERS: Final = ("ID", "STATE", "SERVICE", "OWNER", "OPENED", "INCIDENTS", "LIKELIEST", "TITLE")
+PROBLEM_HEADERS: Final = ("ID", "STATE", "SERVICE", "OWNER", "OPENED", "DUE", "INCIDENTS", "LIKELIEST", "TITLE")
 SERVICE_HEADERS: Final = ("SERVICE", "STATE", "OPEN", "TEAM", "SLA", "RESPONSE", "RESOLUTION", "AVAILABILITY")
 SILENCE_HEADERS: Final = ("ID", "STATE", "ENDS", "BY", "MATCHERS", "COMMENT")
 ALERTS_SHOWN: Final = 10
@@ -93,7 +93,7 @@ def problem_row(item: Json, now: Instant) -> list[Cell | str]:
     likeliest = f"{causes[0]['entity']} {causes[0]['score']:.0%}" if causes else "-"
     return [
         item["id"], coloured(item["state"]), item["service"] or "-", item["owner"], ago(item["opened_at"], now),
-        str(item["incidents_count"]), likeliest, item["title"],
+        _due(item["due_at"], item["resolved_at"], now), str(item["incidents_count"]), likeliest, item["title"],
     ]  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def problem_page(item: Json, now: Instant) -> Iterator[str]:
         ("owner", item["owner"]),
         ("found by", item["rule"] or item["origin"]),
         ("opened", f"{item['opened_at']} ({ago(item['opened_at'], now)})"),
-        ("due", item["due_at"] and f"{item['due_at']} ({_from_now(item['due_at'], now)})"),
+        ("due", item["due_at"] and _promised(item, now).removeprefix("due ")),
         ("resolved", item["resolved_at"]),
         ("closed", item["closed_at"]),
         ("merged into", item["merged_into"]),
@@ -121,15 +121,31 @@ def problem_page(item: Json, now: Instant) -> Iterator[str]:
         (f"{link['incident']}  {link['score']:g}  {link['reason']}" for link in item["links"]),
     )
     yield from _listed(
-        "reviews", (f"{one['at']}  {one['by'] or 'came again'}: {one['text']}" for one in item["reviews"])
+        "reviews",
+        (f"{one['at']}  {_verdict(one)}  {one['by'] or 'correlation'}: {one['text']}" for one in item["reviews"]),
     )
     yield from _listed(
         "action items",
         (
-            f"{number}  {'done' if one['done_at'] else 'due ' + one['due_at']}  {one['owner']}: {one['text']}"
+            f"{number}  {'done ' + one['done_at'] if one['done_at'] else _promised(one, now)}  {one['owner']}: {one['text']}"
             for number, one in enumerate(item["actions"], 1)
         ),
     )
+
+
+def _promised(item: Json, now: Instant) -> str:
+    return f"due {item['due_at']} ({_from_now(item['due_at'], now)})"
+
+
+def _due(due_at: str | None, done_at: str | None, now: Instant) -> Cell:
+    if due_at is None or done_at is not None:
+        return Cell("-")
+    return Cell(_from_now(due_at, now), None if parse_instant(due_at) > now else "red")
+
+
+def _verdict(review: Json) -> str:
+    held = "held" if review["effective"] else "did not hold"
+    return f"{held}, {review['incident']}" if review["by"] and review["incident"] else held
 
 
 def problem_outcome(item: Json) -> str:

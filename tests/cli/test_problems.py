@@ -25,13 +25,27 @@ def test_a_problem_is_opened_shown_and_worked_on(daemon: Running, run: Run) -> N
         [line] = lines(run("problems", *args))
         assert line.startswith(f"PRB-1 is {said}"), args
     page = "\n".join(lines(run("problems", "show", "1")))
-    for words in ("turn it by hand", "a fan", "3 incidents", "INC-3", "1  due 2040-01-01", "no fan"):
+    said = "did not hold, INC-3  anonymous: no fan, no news"
+    for words in ("turn it by hand", "a fan", "3 incidents", "INC-3", "1  due 2040-01-01T00:00:00Z (in ", said):
         assert words in page
     assert lines(run("problems", "done", "1", "1"))
+    assert "1  done 20" in "\n".join(lines(run("problems", "show", "1")))
     [row] = lines(run("problems", "list", "--service", "db"))[1:]
     assert row.split()[:2] == ["PRB-1", "known_error"]
     kinds = [line.split()[1] for line in lines(run("problems", "timeline", "1"))[1:]]
     assert kinds[0] == "opened" and kinds[-1] == "action_done"
+
+
+def test_a_list_of_problems_says_when_each_is_due(daemon: Running, run: Run) -> None:
+    daemon.fire("a")
+    for due in ("2026-01-01T00:00:00Z", "2040-01-01T00:00:00Z", None):
+        lines(run("problems", "open", "1", "--title", "t", *(("--due", due) if due else ())))
+    lines(run("problems", "open", "1", "--title", "t", "--due", "2040-01-01T00:00:00Z"))
+    lines(run("problems", "state", "4", "resolved"))
+    header, *rows = lines(run("problems", "list", "--all"))
+    column = header.index("DUE")
+    assert [row[column:].split()[0] for row in rows[:3]] == ["-", "-", "in"]
+    assert " ago" in rows[3][column:]
 
 
 def test_problems_are_split_merged_and_given_to_scripts(daemon: Running, run: Run) -> None:
