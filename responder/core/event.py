@@ -43,7 +43,7 @@ KINDS: Final[dict[str, str]] = {
     "orphaned": "its rule was removed or asks for another key; a person has to end it",
     "flagged": "`flag` says what was set or fell (`on`): `major` (declared, with lead and interval), `planned`, `taking` new alerts, its condition `holds` again",
     "unlinked": "it was taken out of a problem",
-    "known_error_found": "it looks like a known error; its workaround is shown",
+    "known_error_found": "an incident looks like a known error, whose workaround it shows",
     "state_changed": "a problem went to another state",
     "workaround_changed": "a problem has another workaround",
     "cause_changed": "a problem has another root cause",

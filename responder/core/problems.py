@@ -120,16 +120,11 @@ def recognise(desk: Desk, incident: Incident, labels: Labels, at: Instant) -> In
         if row.problem.state != "known_error":
             recurrence.came(desk, row, incident.id, at)
         elif incident.known_error is None:
-            incident = desk.record(
-                Event(
-                    max(at, incident.last_at),
-                    "known_error_found",
-                    "incident",
-                    incident.id,
-                    CORRELATION,
-                    {"problem": error.problem},
-                )
-            )
+            found = Event(max(at, incident.last_at), "known_error_found", "incident", incident.id, CORRELATION,
+                          {"problem": error.problem})  # fmt: skip
+            incident = desk.record(found)
+            again = Event(at, found.kind, "problem", error.problem, CORRELATION, {"incident": incident.id})
+            desk.events.append(again)
     return incident
 
 

@@ -154,6 +154,8 @@ def test_a_known_error_is_shown_on_an_incident_like_its_own_the_moment_it_opens(
     }  # fmt: skip
     assert "known_error_found" in [e["kind"] for e in api.get("/api/v1/incidents/2/timeline").json()["items"]]
     assert api.get("/api/v1/incidents/3").json()["known_error"] is None
+    found = [e for e in api.get(f"{P}/1/timeline").json()["items"] if e["kind"] == "known_error_found"]
+    assert [e["data"] for e in found] == [{"incident": "INC-2"}]
 
 
 def test_an_incident_like_those_of_a_problem_that_was_closed_says_that_it_did_not_hold(
