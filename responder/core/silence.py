@@ -146,9 +146,9 @@ class _Candidate:
         self.silence, self.anchor, self.others = silence, anchor, others
 
     def silences(self, labels: Labels, now: Instant) -> bool:
-        return self.silence.starts_at <= now < self.silence.ends_at and all(
-            other.holds(labels.get(other.name, "")) for other in self.others
-        )
+        if not self.silence.starts_at <= now < self.silence.ends_at:
+            return False
+        return not self.others or all(other.holds(labels.get(other.name, "")) for other in self.others)
 
 
 class _Name:
@@ -191,11 +191,23 @@ class Silences:
         """Return a silence by its id, in any state."""
         return self._silences.get(id)
 
+    def any_active(self, now: Instant) -> bool:
+        """Say whether one is in force."""
+        return any(silence.starts_at <= now < silence.ends_at for silence in self._silences.values())
+
     def silencing(self, labels: Labels, now: Instant) -> list[str]:
         """Return the ids of the active silences that match, sorted.
 
         The first call leaves out what has expired by then: *now* does not go far back.
         """
+        return sorted([silence.id for silence in self._matching(labels, now)])
+
+    def silenced_until(self, labels: Labels, now: Instant) -> Instant | None:
+        """Return when the last of the active silences ends that match now; None: none does."""
+        found = self._matching(labels, now)
+        return max([silence.ends_at for silence in found]) if found else None
+
+    def _matching(self, labels: Labels, now: Instant) -> list[Silence]:
         names = self._names
         if names is None:
             names = self._names = self._index(now)
@@ -203,8 +215,7 @@ class Silences:
         for name, of_name in names.items():
             for candidate in of_name.candidates(labels.get(name, "")):
                 if candidate.silences(labels, now):
-                    found.append(candidate.silence.id)  # noqa: PERF401 - asked for every alert: no generator
-        found.sort()
+                    found.append(candidate.silence)  # noqa: PERF401 - asked for every alert: no generator
         return found
 
     def _index(self, now: Instant) -> dict[str, _Name]:

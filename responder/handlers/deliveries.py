@@ -19,9 +19,9 @@ from responder.core.desk import Desk, ProblemRow
 from responder.core.incident import Incident
 from responder.core.instant import format_instant
 from responder.core.outbox import LEASE, Lane, Message, Part, Subject
-from responder.core.rule import EventWhen
-from responder.core.shown import incident_json, labels_of, problem_json, problem_name
+from responder.core.shown import incident_json, problem_json, problem_name
 from responder.core.signal import MINUTE, SECOND, Instant, Span
+from responder.core.silenced import silenced_until
 from responder.core.words import text_of, text_of_problem, title_of
 from responder.resident import Resident
 
@@ -258,29 +258,10 @@ class _Look:
         """Return when the first of the silences ends that together silence all firing alerts of an incident."""
         key = (row.id, ended)
         if key not in self._silenced:
-            self._silenced[key] = self._ask_silences(row, *key)
+            self._silenced[key] = silenced_until(
+                row, self._book, self._resident.silencing, self._resident, self._now, ended=ended
+            )
         return self._silenced[key]
-
-    def _ask_silences(self, row: Incident, id: int, ended: bool) -> Instant | None:
-        silences = self._resident.silencing
-        if row.rule is None or not any(silence.ends_at > self._now for silence in silences):
-            return None
-        ends = []
-        for labels in self._labels(row, ended):
-            ids = silences.silencing(labels, self._now)
-            if not ids:
-                return None
-            ends.append(max(silence.ends_at for silence in map(silences.get, ids) if silence is not None))
-        return min(ends, default=None)
-
-    def _labels(self, row: Incident, ended: bool) -> list[dict[str, str]]:
-        rule = self._book.rules.get(row.rule or "")
-        if rule is None or not isinstance(rule.when, EventWhen):
-            return [labels_of(row)]
-        firing = self._resident.firing_of(row.id)
-        if not firing and not ended:  # momentary: what opened it
-            firing = self._resident.newest_of(row.id, 1)
-        return [alert.labels for alert in firing]
 
 
 def _same(part: Part) -> tuple[str, Subject, str]:

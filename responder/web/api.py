@@ -210,7 +210,8 @@ class Incidents:
         found = self._chosen(asked.where(), below, limit + 1)
         rows = [self._fresh(row) for row in found[:limit]]
         following = rows[-1].id if len(found) > limit else None
-        return self._encoded(rows, None if asked.alerts == "all" else NEWEST), following
+        quiet = {row.id for row in rows} if asked.flag == FLAG else None  # all of them, as was found out just now
+        return self._encoded(rows, None if asked.alerts == "all" else NEWEST, quiet=quiet), following
 
     def _chosen(self, where: dict[str, Any], below: int | None, limit: int) -> Sequence[Incident]:
         """Return the newest incidents that the filters leave; what is silenced is known to the memory alone."""
@@ -218,7 +219,7 @@ class Incidents:
         if where["flag"] != FLAG:
             return backend.reader.incidents(where, below, limit)
         living = list(backend.resident.incidents.values())
-        ids = sorted(silenced(backend.resident, backend.book(), living, backend.now()), reverse=True)
+        ids = sorted(silenced(backend.resident, backend.reader, backend.book(), living, backend.now()), reverse=True)
         found: list[Incident] = []
         for first in range(0, len(ids), SLICE):
             slice_ = where | {"flag": "", "ids": ids[first : first + SLICE]}
@@ -227,12 +228,15 @@ class Incidents:
                 break
         return found
 
-    def _encoded(self, rows: Sequence[Incident], newest: int | None, links: bool = False) -> Sequence[bytes]:
+    def _encoded(
+        self, rows: Sequence[Incident], newest: int | None, links: bool = False, quiet: set[int] | None = None
+    ) -> Sequence[bytes]:
         backend = self._backend
         book, now, resident = backend.book(), backend.now(), backend.resident.incidents
         alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
         counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
-        quiet = silenced(backend.resident, book, rows, now)
+        if quiet is None:
+            quiet = silenced(backend.resident, backend.reader, book, rows, now)
         changes = changes_by(backend.reader, [id for row in rows for id in row.changes])
         found = []
         for row in rows:

@@ -1,51 +1,56 @@
 """Which incidents are silenced now: a flag that is true by the silences in force, and stands in no row."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Final
 
+from responder.core.alert import Alert
 from responder.core.book import Book
 from responder.core.incident import Incident
-from responder.core.rule import EventWhen
-from responder.core.shown import labels_of
+from responder.core.plan import over
 from responder.core.signal import Instant
+from responder.core.silenced import hears_alerts, silenced_until
 from responder.resident import Resident
+from responder.store.occurrences import newest_alerts
+from responder.store.reader import Reader
 
 FLAG: Final = "suppressed"
 
 
-def silenced(resident: Resident, book: Book, incidents: Iterable[Incident], now: Instant) -> set[int]:
-    """Return the ids of those whose every firing alert is silenced (SPEC 3.4); nothing fires: it is not.
+def silenced(
+    resident: Resident, reader: Reader, book: Book, incidents: Sequence[Incident], now: Instant
+) -> set[int]:  # fmt: skip
+    """Return the ids of those that silences keep quiet; :mod:`responder.core.silenced` is the rule.
 
     The alerts in memory are looked through once, and only while a silence is in force.
     """
     silences = resident.silencing
-    if not any(silence.state(now) == "active" for silence in silences):
+    if not silences.any_active(now):
         return set()
+    known = _Known(resident, reader, [row for row in incidents if hears_alerts(row, book)])
+    return {
+        row.id
+        for row in incidents
+        if silenced_until(row, book, silences, known, now, ended=over(row)) is not None
+    }  # fmt: skip
 
-    def is_quiet(labels: Mapping[str, str]) -> bool:
-        return bool(silences.silencing(dict(labels), now))
 
-    quiet: set[int] = set()
-    asked: set[int] = set()
-    for row in incidents:
-        if row.rule is None or not row.holds or row.closed_at is not None:
-            continue
-        rule = book.rules.get(row.rule)
-        if rule is not None and isinstance(rule.when, EventWhen):
-            asked.add(row.id)
-        elif is_quiet(labels_of(row)):
-            quiet.add(row.id)
-    if not asked:
-        return quiet
-    firing: set[int] = set()
-    for alert in list(resident.alerts.values()):  # a copy: the writer changes the original
-        mine = [joined.incident for joined in alert.joined if joined.incident in asked] if not alert.ended else ()
-        if not mine:
-            continue
-        if is_quiet(alert.labels):
-            firing.update(id for id in mine if id is not None)
-        else:
-            asked.difference_update(mine)
-            if not asked:
-                break
-    return quiet | (firing & asked)
+class _Known:
+    """The alerts of many incidents, found at once."""
+
+    def __init__(self, resident: Resident, reader: Reader, rows: Sequence[Incident]) -> None:
+        asked = {row.id for row in rows}
+        self._firing: defaultdict[int, list[Alert]] = defaultdict(list)
+        for alert in list(resident.alerts.values()) if asked else ():  # a copy: the writer changes the original
+            if not alert.ended:
+                for joined in alert.joined:
+                    if joined.incident in asked:
+                        self._firing[joined.incident].append(alert)
+        waiting = [row.id for row in rows if row.id not in self._firing and not over(row)]
+        self._newest = newest_alerts(reader, waiting, 1) if waiting else {}
+
+    def firing_of(self, incident: int) -> Sequence[Alert]:
+        return self._firing.get(incident, ())
+
+    def newest_of(self, incident: int, limit: int) -> Sequence[Alert]:
+        return self._newest.get(incident, ())[:limit]

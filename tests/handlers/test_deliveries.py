@@ -15,18 +15,20 @@ from responder.core.catalogue import (
 )
 from responder.core.lifecycle import Opening
 from responder.core.rule import (
+    Bound,
     EventOf,
     IncidentForm,
     Match,
     Member,
+    MetricWhen,
     Priority,
     Rule,
     SequenceWhen,
 )
-from responder.core.signal import HOUR, MINUTE, SECOND, Signal, fingerprint
+from responder.core.signal import HOUR, MINUTE, SECOND, Sample, Signal, fingerprint
 from responder.handlers.commands import ExpireSilence, OpenByHand, RecordChange
-from responder.handlers.signals import Pushed
-from tests.post import ANNA, AT_ONCE, T0, Post, is_
+from responder.handlers.signals import MetricPolled, Pushed
+from tests.post import ANNA, AT_ONCE, T0, Post, is_, rule
 
 # Bundles and rates.
 
@@ -375,6 +377,26 @@ def test_a_rule_that_is_none_of_alerts_is_silenced_by_its_name() -> None:
     assert [incident for _, _, incident, _ in post.said()] == [2]
     post.at(700)
     assert [incident for _, _, incident, _ in post.said()] == [2, 1]
+
+
+def test_the_end_of_what_was_told_before_the_silence_is_told_at_once() -> None:
+    """Nothing fires any more that a silence could be about, whatever kind of rule it was."""
+    when = MetricWhen("prom", "q", 30 * SECOND, Bound("above", 1.0), no_data="keep")
+    form = IncidentForm(lambda c: "shop", lambda c: "slow", Priority(fixed="P2"))
+    post = Post(AT_ONCE, book_rules=(rule("down", "Down"), Rule("slow", ("host",), when, form)))
+
+    def sample(value: float) -> None:
+        for query in post.stage.book.queries:
+            samples = [Sample({"host": "a"}, value)]
+            post.stage.take(MetricPolled("prom", query, post.stage.now, samples, None))
+
+    post.fire("a")
+    sample(2.0)
+    post.at(100).silence(600, host="a")
+    post.clear("a")
+    sample(0.0)
+    post.at(200)
+    assert post.said()[2:] == [(100, "resolved", 1, 0), (100, "resolved", 2, 0)]
 
 
 def test_a_snoozed_incident_is_quiet_until_then() -> None:

@@ -71,6 +71,15 @@ def test_the_filter_goes_with_the_others_and_from_page_to_page(api: Client, monk
     assert found == [f"INC-{n}" for n in range(7, 0, -1)]
 
 
+def test_what_a_person_reopened_is_as_quiet_as_what_fired_last(api: Client) -> None:
+    """Nothing fires, and yet no message about it leaves; the flag says why."""
+    quiet(api, until=START + 10 * MINUTE, instance="a")
+    api.fire("a")
+    api.fire("a", firing=False)
+    api.post("/api/v1/incidents/1/reopen", {"reason": "it is not over"})
+    assert suppressed(api) == ["INC-1"]
+
+
 def test_the_open_key_of_a_rule_that_hears_no_alerts_is_silenced_by_its_own_alert() -> None:
     story = Story("""
 sources: {prom: {kind: prometheus, url: "http://x"}}
@@ -85,5 +94,5 @@ rules:
         "", (Term("alertname", "slow"), Term("region", "us")), story.stage.now, story.stage.now + HOUR, "ann", "c"
     )
     story.stage.take(SetSilence(posted, str(uuid.uuid4()), Actor("person", "ann")))
-    found = silenced(story.stage.resident, story.stage.book, story.incidents(), story.stage.now)
+    found = silenced(story.stage.resident, story.stage.reader, story.stage.book, story.incidents(), story.stage.now)
     assert {story.incident(id).key["region"] for id in found} == {"us"}
