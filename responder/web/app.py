@@ -22,6 +22,8 @@ from responder.web.http import Receive, Response, Scope, Send, json_response, pr
 from responder.web.survey import Survey
 
 log = logging.getLogger(__name__)
+PIECE: Final = 256 * 1024
+"""Bytes that the connection is given at once: what it can't send yet it copies with every part that it can."""
 DEADLINE: Final = 60.0
 """Seconds within which a request has arrived and its answer has begun."""
 RETRY_AFTER: Final = ((b"retry-after", b"5"),)
@@ -53,7 +55,7 @@ class App:
             return
         if scope["type"] != "http":
             return
-        sender = _Sender(send)
+        sender = Sender(send)
         route = _route(scope["path"])
         try:
             await self._answer(scope, receive, sender)
@@ -70,7 +72,7 @@ class App:
             counter = self._counted[key] = metrics.HTTP_REQUESTS.labels(route, str(sender.status))
         counter.inc()
 
-    async def _answer(self, scope: Scope, receive: Receive, sender: "_Sender") -> None:
+    async def _answer(self, scope: Scope, receive: Receive, sender: "Sender") -> None:
         path: str = scope["path"]
         settings = self._core.settings
         if settings.auth is not self._auth:
@@ -219,8 +221,8 @@ class App:
                 return
 
 
-class _Sender:
-    """Sends an answer and remembers its status."""
+class Sender:
+    """Sends an answer, a long body piece by piece, and remembers its status."""
 
     def __init__(self, send: Send) -> None:
         self._send, self.status = send, 0
@@ -228,6 +230,11 @@ class _Sender:
     async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        rest = memoryview(message.get("body", b""))
+        while len(rest) > PIECE:
+            await self._send({"type": message["type"], "body": rest[:PIECE], "more_body": True})
+            rest = rest[PIECE:]
+            message = message | {"body": rest}
         await self._send(message)
 
     async def send(self, response: Response) -> None:

@@ -68,6 +68,17 @@ def test_an_incident_shows_its_newest_hundred_alerts_unless_all_are_asked_for(ap
     assert len(api.get("/api/v1/incidents/1?alerts=all").json()["alerts"]) == 103
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_alerts_that_are_encoded_slice_by_slice_are_all_there(
+    api: Client, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("responder.web.api.SLICE", 2)
+    for n in range(count):
+        api.fire("a", disk=str(n))
+    shown = api.get("/api/v1/incidents/1?alerts=all").json()["alerts"]
+    assert [alert["labels"]["disk"] for alert in shown] == [str(n) for n in reversed(range(count))]
+
+
 def test_an_incident_that_is_over_is_read_from_the_store_with_its_count(api: Client, house: House) -> None:
     api.fire("a")
     api.fire("a", disk="1")
