@@ -136,6 +136,13 @@ def name_of(id: int) -> str:
     return f"INC-{id}"
 
 
+def update_due(row: Incident) -> Instant | None:
+    """Return when there has to be news of a major incident."""
+    if row.update_every is None or row.news_at is None or row.resolved_at is not None or row.closed_at is not None:
+        return None
+    return row.news_at + row.update_every
+
+
 def apply(row: Incident | None, event: Event) -> Incident:
     """Return the incident after an event of its timeline."""
     if row is None:

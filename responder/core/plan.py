@@ -41,7 +41,7 @@ _LOOK_AGAIN: Final[Span] = HOUR
 _RANK: Final[dict[Kind, int]] = {
     "opened": 0, "breached": 1, "overdue": 2, "warned": 3, "repeat": 4, "stage": 5, "resolved": 6,
 }  # fmt: skip
-_ABOUT: Final = frozenset({"target", "percent", "late", "stage", "owner", "reason"})
+_ABOUT: Final = frozenset({"target", "percent", "late", "stage", "owner", "reason", "note", "cause"})
 
 
 class Verdict(Struct, frozen=True):
@@ -220,6 +220,8 @@ def notification_id(message: Message) -> str:
 
 def _part(event: Kind, row: "Incident", of: Event) -> Part:
     about = {name: value for name, value in of.data.items() if name in _ABOUT}
+    if "note" in about:
+        about["by"] = of.actor.name
     return Part(event, row.id, of.at, about)
 
 

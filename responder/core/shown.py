@@ -8,7 +8,7 @@ from responder.core.alert import Alert
 from responder.core.clocks import Terms
 from responder.core.desk import Change, ProblemRow
 from responder.core.event import INSTANTS, SPANS, Event
-from responder.core.incident import Evidence, Incident, Stage, name_of
+from responder.core.incident import Evidence, Incident, Stage, name_of, update_due
 from responder.core.incident_commands import allowed
 from responder.core.instant import format_instant
 from responder.core.problem import ALLOWED, Problem
@@ -54,7 +54,7 @@ def incident_json(
         "team": row.team,
         "owner": row.owner,
         "lead": row.lead,
-        "update_due_at": _at(_update_due(row)),
+        "update_due_at": _at(update_due(row)),
         "priority": row.priority,
         "impact": row.impact,
         "urgency": row.urgency,
@@ -120,13 +120,6 @@ def labels_of(row: Incident) -> dict[str, str]:
     """Return the labels of the alert that stands for an open key of a rule that is none of alerts."""
     key = {name: value for name, value in row.key.items() if value and name != "fingerprint"}
     return {**key, "alertname": row.rule or "", "service": row.service, "priority": row.priority}
-
-
-def _update_due(row: Incident) -> Instant | None:
-    """Return when there has to be news of a major incident."""
-    if row.update_every is None or row.news_at is None or row.resolved_at is not None or row.closed_at is not None:
-        return None
-    return row.news_at + row.update_every
 
 
 def _evidence(seen: Evidence) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from responder.core import stages
 from responder.core.alert import Alert
 from responder.core.clocks import Terms
 from responder.core.desk import Change, ProblemRow
-from responder.core.incident import Incident, name_of
+from responder.core.incident import Incident, name_of, update_due
 from responder.core.instant import format_span, to_datetime
 from responder.core.outbox import Part
 from responder.core.problem import Problem
@@ -36,7 +37,8 @@ def title_of(part: Part, row: Incident, more: int, problem: ProblemRow | None = 
         ended = f" {problem.problem.state}" if part.event == "resolved" else ""
         return f"[{row.priority}] problem{ended}: {problem.problem.title} (PRB-{part.problem}){rest}"
     happened = _happened(part, row)
-    return f"[{row.priority}] {happened + ': ' if happened else ''}{row.service}: {row.title} ({name_of(row.id)}){rest}"
+    grave = f"[{row.priority}{' major' if 'major' in row.flags else ''}]"
+    return f"{grave} {happened + ': ' if happened else ''}{row.service}: {row.title} ({name_of(row.id)}){rest}"
 
 
 def text_of(
@@ -58,14 +60,17 @@ def text_of(
         tried: Channels that could not be reached.
         link: By which the customer answers, once.
     """
-    head = [_sentence(part, row), row.description, *_said(row, alert)]
+    head = [_sentence(part, row), *_told(part), row.description, *_said(row, alert)]
     facts = [
         f"Service: {row.service}",
         f"Priority: {row.priority}",
         f"State: {row.state}, stage {row.stage}" if row.stage else f"State: {row.state}",
         f"Since: {_clock(row.started_at)} ({format_span(max(0, now - row.started_at))} ago)",
         *_promises(row, terms, now),
+        *_limit(row, now),
+        _led(row),
         _seen(row),
+        f"Seen at: {alert.url}" if alert is not None and alert.url else "",
         f"Owner: {row.owner}",
         f"Alerts: {row.alerts_count}, {row.firing} firing" if row.alerts_count > 1 else "",
         *(
@@ -142,6 +147,28 @@ def _sentence(part: Part, row: Incident) -> str:
         happened += f", {part.about['reason']}"
     late = " (told late)" if part.about.get("late") else ""
     return f"{row.title}{' - ' + happened if happened else ''}{late}"
+
+
+def _told(part: Part) -> list[str]:
+    """Return what who did it says of it: to the next owner, or of the end."""
+    about = part.about
+    note, cause = about.get("note"), about.get("cause")
+    return [*([f"{about.get('by')} says: {note}"] if note else []), *([f"Cause: {cause}"] if cause else [])]
+
+
+def _limit(row: Incident, now: Instant) -> list[str]:
+    """Return until when the stage has to end, if that is a limit of its own and no promise to the customer."""
+    stage = stages.running(row)
+    if stage is None or stage.due_at is None or stage.follows:
+        return []
+    if stage.due_at < now:
+        return [f"End of {stage.name} was due: {_clock(stage.due_at)}"]
+    return [f"End {stage.name} before: {_clock(stage.due_at)} (in {format_span(stage.due_at - now)})"]
+
+
+def _led(row: Incident) -> str:
+    news = update_due(row)
+    return f"Major incident: led by {row.lead}, next news before {_clock(news)}" if news is not None else ""
 
 
 def _seen(row: Incident) -> str:

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from responder.core.alert import Alert
 from responder.core.desk import Change, ProblemRow
 from responder.core.outbox import Part
 from responder.core.problem import Problem
@@ -84,3 +85,17 @@ def test_the_title_says_what_happened() -> None:
         "breached": "[P2] resolution target missed: shop: t (INC-1) (and 3 more)",
         "cancelled": "[P2] cancelled: shop: t (INC-1)",
     }
+
+
+def test_a_message_of_a_major_incident_says_so_and_who_leads_it() -> None:
+    row = replace(incident(), flags=("major",), lead="lea", update_every=30 * MINUTE, news_at=NOW)
+    part = Part("breached", 1, NOW, {"target": "resolution"})
+    assert title_of(part, row, 0) == "[P2 major] resolution target missed: shop: t (INC-1)"
+    text = text_of(part, row, BOOK.terms("shop"), NOW, "http://r")
+    assert "\nMajor incident: led by lea, next news before 2026-01-05 00:30:00 UTC\n" in text
+
+
+def test_the_text_links_to_where_the_alert_was_seen() -> None:
+    alert = Alert(1, 1, "am-api", {}, {}, NOW, None, NOW, url="http://prom/graph?g0")
+    text = text_of(Part("opened", 1, NOW), incident(), BOOK.terms("shop"), NOW, "http://r", alert=alert)
+    assert "\nSeen at: http://prom/graph?g0\n" in text

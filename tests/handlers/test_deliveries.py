@@ -172,6 +172,29 @@ def test_a_handed_over_stage_is_told_to_the_team_and_to_the_next_owner() -> None
     assert post.sent[-1][1].title == "[P3] verify is now with testers: shop: a is down (INC-1)"
 
 
+def test_who_takes_over_reads_what_the_one_before_says_and_until_when_the_stage_has_to_end() -> None:
+    stages = (Stage("fix", "service.team"), Stage("verify", "ops", 3 * HOUR), Stage("inform", "ops", HOUR))
+    post = Post(AT_ONCE, flows=[Flow("loop", stages)], services={"shop": Service("shop", "ops", flow="loop")})
+    post.fire("a")
+    post.at(60).do("handover", note="patched, build 812")
+    post.at(120).do("handover", note="holds on staging")
+    post.clear("a")
+    texts = [m.text for _, m in post.sent if m.part.event == "stage"]
+    assert "verify is now with ops\nanna says: patched, build 812\n" in texts[0]
+    assert "\nEnd verify before: 2026-01-05 03:01:00 UTC (in 3h)\n" in texts[0]
+    assert "inform is now with ops\nanna says: holds on staging\n" in texts[1]
+    post.at(2 * 3600)
+    [late] = [m.text for _, m in post.sent if m.part.event == "overdue"]
+    assert "\nEnd of inform was due: 2026-01-05 01:02:00 UTC\n" in late and "says" not in late
+
+
+def test_the_end_says_what_the_one_who_resolved_it_says() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a")
+    post.do("resolve", cause="a full disk", note="logs are rotated daily now")
+    assert "resolved by hand\nanna says: logs are rotated daily now\nCause: a full disk\n" in post.sent[-1][1].text
+
+
 def test_the_message_of_the_stage_that_asks_the_customer_holds_the_link_and_no_other_does() -> None:
     stages = (Stage("fix", "service.team"), Stage("verify", "ops"), Stage("inform", "ops", 3 * HOUR, "satisfaction"))
     post = Post(
