@@ -483,18 +483,31 @@ def test_two_systems_that_fail_at_the_same_time_are_told_apart_without_a_label()
     assert all(len({name[0] for name in group}) == 1 for group in shop.grouping())
 
 
-def test_a_giant_problem_knows_its_first_incidents_and_counts_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("responder.core.problems.KEPT", 3)
+def test_a_giant_problem_knows_its_first_and_newest_incidents_and_counts_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("responder.core.problems.KEPT", 4)
     shop = Shop(SHOP)
-    for n in range(6):
+    for n in range(7):
         shop.fire(SECOND, f"CpuHigh{n}", service="db")
     [row] = shop.problems()
-    assert (row.incidents, row.count) == ((1, 2, 3), 6)
-    assert shop.rehearsal.resident.incidents[6].problem == row.problem.id
-    shop.command("unlink", 1, incident=6)
+    assert (row.incidents, row.count) == ((1, 2, 6, 7), 7)
+    assert shop.rehearsal.resident.incidents[5].problem == row.problem.id
+    shop.command("unlink", 1, incident=5)
     shop.command("unlink", 1, incident=1)
     [row] = shop.problems()
-    assert (row.incidents, row.count) == ((2, 3), 4)
+    assert (row.incidents, row.count) == ((2, 6, 7), 5)
+
+
+def test_a_root_that_comes_last_of_more_than_a_problem_knows_is_named_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("responder.core.problems.KEPT", 10)
+    monkeypatch.setattr("responder.core.board.CLUES_AT_MOST", 8)
+    shop = Shop(services(db="", **{f"web{n}": "db" for n in range(30)}) + DEPENDS)
+    for n in range(30):
+        shop.fire(SECOND, "RequestErrors", service=f"web{n}")
+    shop.fire(SECOND, "DiskFull", service="db")
+    [row] = shop.problems()
+    assert (row.count, row.problem.causes[0].service) == (31, "db")
 
 
 def test_a_service_with_ten_thousand_dependants_and_fifty_thousand_edges_cost_little() -> None:

@@ -4,6 +4,7 @@ Every row is a value that is replaced, never changed; the store keeps them as th
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias, TypeVar
 
@@ -260,13 +261,13 @@ class Board:
         return sum([len(rows.clues.get(incident, ())) for rows in self._layers])
 
     def evidence(self, incidents: Iterable[int]) -> list[Clue]:
-        """Return the clues of a problem's incidents, those of the first ones when there are too many."""
-        found: list[Clue] = []
-        for incident in incidents:
-            found.extend(self.clues(incident).values())
-            if len(found) >= CLUES_AT_MOST:
-                break
-        return found[:CLUES_AT_MOST]
+        """Return the clues of a problem's incidents; of too many those of the first and of the last ones."""
+        left, found, late = deque(incidents), list[Clue](), list[Clue]()
+        while left and len(found) < CLUES_AT_MOST // 2:
+            found += self.clues(left.popleft()).values()
+        while left and len(late) < CLUES_AT_MOST // 2:
+            late += self.clues(left.pop()).values()
+        return found + late
 
 
 _NOTHING: Final = 0.05

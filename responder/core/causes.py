@@ -28,7 +28,7 @@ from responder.core.signal import DAY, HOUR, SECOND, Instant, Labels, Span
 from responder.core.topology import Node, Topology, name_of
 
 CLUES_AT_MOST: Final = 1000
-"""Different alerts that one problem keeps; later ones are counted and not kept."""
+"""Different alerts that one problem is judged by, give or take those of an incident."""
 _HANDING_AT_MOST: Final = 64
 _PEER_LABELS: Final = frozenset(
     {

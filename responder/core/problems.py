@@ -29,7 +29,7 @@ RANK_EVERY: Final = SECOND
 """A problem that grows is ranked again at most so often."""
 CHANGE_WINDOW: Final = 30 * MINUTE
 KEPT: Final = 1000
-"""Incidents that a problem knows by number; every incident names its problem itself."""
+"""Incidents that a problem knows by number, half of them its newest: the root may come last. Every incident names its problem."""
 LOOKED_AT: Final = 200
 """So many incidents of a problem say what its like looks like."""
 
@@ -213,7 +213,9 @@ def link(
         desk.count("incidents_correlated_total", facts.of(book, incident, "service"))
     if row.problem.resolved_at is not None and incident.opened_at > row.problem.resolved_at:
         row = recurrence.came(desk, row, id, at)
-    known = (*row.incidents, id) if row.count < KEPT else row.incidents
+    known = (*row.incidents, id)
+    if len(known) > KEPT:
+        known = (*known[: KEPT // 2], *known[-(KEPT // 2) :])
     _put(desk, row, at, incidents=known, count=row.count + 1)
 
 

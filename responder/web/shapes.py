@@ -172,7 +172,7 @@ class ActionShape(TypedDict):
 
 
 class ProblemShape(TypedDict):
-    """A cause, or potential cause, of incidents. ``incidents`` are the first 1000 of ``incidents_count``."""
+    """A cause, or potential cause, of incidents. ``incidents`` are 1000 of ``incidents_count`` at most, the first and the newest."""
 
     id: ProblemId
     version: int
