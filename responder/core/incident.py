@@ -119,7 +119,7 @@ class Incident(Struct, frozen=True):
     """What the customer gave last, 1 to 5."""
     comment: str = ""
     told: tuple[str, ...] = ()
-    """Channels that took its opening and have not been told of its end."""
+    """Channels that took a message of it while it was open and have not been told of its end."""
     evidence: Evidence | None = None
     version: int = 0
     last_at: Instant = 0

@@ -1,7 +1,7 @@
 """Which messages a change gives, and what becomes of them when their time has come.
 
 A channel believes that an incident is open or that it is over; ``Incident.told`` names those
-that believe it open. Openings and resolutions bring that belief in line with the incident,
+that believe it open, because of whatever message they took of it. Openings and resolutions bring that belief in line with the incident,
 so they are owed and only put off while something suppresses them; the other messages speak
 of a moment and are dropped when nobody may hear of it.
 
@@ -70,7 +70,7 @@ def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incide
     data = event.data
     match event.kind:
         case "opened" | "reopened":
-            _tell(desk, _team_hears(book, row, "opened"), _part("opened", row, event))
+            _tell(desk, _opening_hears(book, row), _part("opened", row, event))
         case "handed_over":
             channels = _team_hears(book, row, "stage") + _hears(book.teams.get(data["owner"]), row, "stage")
             _tell(desk, channels, _part("stage", row, event))
@@ -83,10 +83,10 @@ def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incide
         case "update_overdue":
             part = _part("overdue", row, event)
             _tell(desk, _lead_hears(book, row, row.team), replace(part, about={"stage": row.stage, "news": True}))
-        case "priority_changed" if before is not None and not over(row):
+        case "priority_changed" | "assigned" | "flagged" if before is not None and not over(row):
             waits = book.holds and row.priority == "P1"  # for a root: a P1 never does
-            known = {*row.told, *(() if waits else _team_hears(book, before, "opened"))}
-            channels = [name for name in _team_hears(book, row, "opened") if name not in known]
+            known = {*row.told, *(() if waits else _opening_hears(book, before))}
+            channels = [name for name in _opening_hears(book, row) if name not in known]
             _tell(desk, channels, _part("opened", row, event))
         case "resolved" | "cancelled" if before is not None and not over(before):
             channels = [name for name in row.told if _hears_the_end(book, row, name)]
@@ -173,10 +173,10 @@ def delivered(desk: "Desk", book: "Book", message: Message, now: Instant) -> Mes
         row = desk.incident(part.incident)
         if row is None:
             continue
-        if part.event in ("opened", "repeat") and not _momentary(part, row):
-            data["told"] = True
-        elif part.event == "resolved":
+        if part.event == "resolved":
             data["told"] = False
+        elif not _momentary(part, row):
+            data["told"] = True
         _note(desk, book, row, "notified", message.channel, data, now)
     return message
 
@@ -253,21 +253,28 @@ def _team_hears(book: "Book", row: "Incident", occasion: Occasion) -> list[str]:
     return _hears(book.team(row.team), row, occasion)
 
 
-def _lead_hears(book: "Book", row: "Incident", owner: str) -> list[str]:
+def _opening_hears(book: "Book", row: "Incident") -> list[str]:
+    """Return who is told that it is open: its team, the team that has it now, and the lead when it is major."""
+    major = _lead_hears(book, row, row.team, "opened") if "major" in row.flags else []
+    return _team_hears(book, row, "opened") + _hears(book.teams.get(row.owner), row, "opened") + major
+
+
+def _lead_hears(book: "Book", row: "Incident", owner: str, occasion: Occasion = "stage") -> list[str]:
     team = book.teams.get(owner) or book.team(row.team)
-    return _of(team.lead_channels or team.channels, row, "stage")
+    return _of(team.lead_channels or team.channels, row, occasion)
 
 
 def _hears_the_end(book: "Book", row: "Incident", channel: str) -> bool:
-    """Who was told of the opening hears of the end, at whatever priority, unless it is not to hear of ends.
+    """Who was told of it hears of the end, at whatever priority, unless it is not to hear of ends.
 
     A channel that is the team's no more is told too; if it is gone, the end goes to the team's next.
     """
-    return _hears_ends(book.team(row.team), channel)
+    owners = [book.teams[stage.owner] for stage in row.stages if stage.owner in book.teams]
+    return _hears_ends(channel, book.team(row.team), *owners)
 
 
-def _hears_ends(team: Team, channel: str) -> bool:
-    refs = [ref for ref in (*team.channels, *team.lead_channels) if ref.channel == channel]
+def _hears_ends(channel: str, *teams: Team) -> bool:
+    refs = [ref for team in teams for ref in (*team.channels, *team.lead_channels) if ref.channel == channel]
     return not refs or any("resolved" in ref.on for ref in refs)
 
 
@@ -333,9 +340,9 @@ def _after_delivery(desk: "Desk", book: "Book", row: "Incident", event: Event) -
         if _hears_the_end(book, row, channel):
             _tell(desk, [channel], Part("resolved", row.id, event.at))
     elif told is False and not over(row):
-        if channel in _team_hears(book, row, "opened"):
+        if channel in _opening_hears(book, row):
             _tell(desk, [channel], Part("opened", row.id, event.at))
-    elif told is True and row.acknowledged_at is None:
+    elif event.data["event"] in ("opened", "repeat") and told is True and row.acknowledged_at is None:
         repeat = book.channel(channel).repeat
         if repeat is not None:
             again = Part("repeat", row.id, event.at + repeat)
@@ -399,7 +406,7 @@ def problem_opened(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) -
 def problem_ended(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) -> None:
     """Tell those of the end who were told of the problem."""
     owner = owner_of(book, row.problem)
-    _tell(desk, [name for name in row.told if _hears_ends(owner, name)], _ended(row, at))
+    _tell(desk, [name for name in row.told if _hears_ends(name, owner)], _ended(row, at))
 
 
 def look_at_problem(

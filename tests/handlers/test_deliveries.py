@@ -223,12 +223,63 @@ def test_an_overdue_stage_goes_to_the_lead() -> None:
     assert "overdue" not in post.kinds("chat")
 
 
+def test_who_was_told_of_it_while_it_was_open_hears_of_the_end() -> None:
+    boss = ChannelSpec("boss", bundle=0)
+    post = Post(AT_ONCE, boss, refs=(ChannelRef("chat"),), lead=(ChannelRef("boss"),))
+    post.fire("a", severity="critical")
+    post.at(1000).clear("a", severity="critical")
+    assert post.kinds("boss") == ["overdue", "resolved"]
+    deaf = Post(AT_ONCE, boss, refs=(ChannelRef("chat"),), lead=(ChannelRef("boss", on=("stage",)),))
+    deaf.fire("a", severity="critical")
+    deaf.at(1000).clear("a", severity="critical")
+    assert deaf.kinds("boss") == ["overdue"]
+
+
+def test_the_team_that_gets_an_incident_hears_of_it_and_of_its_end() -> None:
+    net = Team("net", "nell", (ChannelRef("lab"),))
+    post = Post(AT_ONCE, ChannelSpec("lab", bundle=0), refs=(ChannelRef("chat"),), teams={"net": net})
+    post.fire("a")
+    post.at(10).do("assign", to="net")
+    post.at(20).do("assign", to="nina")
+    post.at(30).clear("a")
+    assert post.said("lab") == [(10, "opened", 1, 0), (30, "resolved", 1, 0)]
+    assert post.kinds("chat") == ["opened", "resolved"]
+    assert "\nOwner: net\n" in next(m.text for _, m in post.sent if m.channel == "lab")
+    post.at(40).fire("a")
+    post.do("acknowledge")
+    post.do("handover", to="net")
+    post.at(50).clear("a")
+    assert post.kinds("lab")[2:] == ["stage", "resolved"]
+
+
+def test_the_owner_of_the_first_stage_hears_of_the_opening() -> None:
+    flow = Flow("loop", (Stage("register", "desk", HOUR), Stage("fix", "service.team", None)))
+    post = Post(
+        AT_ONCE, ChannelSpec("mail", bundle=0), refs=(ChannelRef("chat"),), flows=[flow],
+        services={"shop": Service("shop", "ops", flow="loop")},
+        teams={"desk": Team("desk", "dora", (ChannelRef("mail"),))},
+    )  # fmt: skip
+    post.fire("a")
+    assert (post.kinds("chat"), post.kinds("mail")) == (["opened"], ["opened"])
+    assert "\nEnd register before: 2026-01-05 01:00:00 UTC (in 1h)\n" in post.sent[-1][1].text
+
+
+def test_the_lead_is_told_when_an_incident_is_major() -> None:
+    post = Post(AT_ONCE, ChannelSpec("boss", bundle=0), refs=(ChannelRef("chat"),), lead=(ChannelRef("boss"),))
+    post.fire("a")
+    assert post.kinds("boss") == []
+    post.at(60).do("major", lead="lea", every=HOUR)
+    post.at(120).clear("a")
+    assert post.said("boss") == [(60, "opened", 1, 0), (120, "resolved", 1, 0)]
+    assert post.kinds("chat") == ["opened", "resolved"]
+
+
 def test_a_major_incident_without_news_reminds_the_lead() -> None:
     post = Post(AT_ONCE, ChannelSpec("boss", bundle=0), refs=(ChannelRef("chat"),), lead=(ChannelRef("boss"),))
     post.fire("a")
     post.do("major", lead="lea", every=300 * SECOND)
     post.at(310)
-    assert post.said("boss") == [(300, "overdue", 1, 0)]
+    assert post.said("boss") == [(0, "opened", 1, 0), (300, "overdue", 1, 0)]
     assert "news was promised by now" in post.sent[-1][1].text
 
 
