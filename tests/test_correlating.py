@@ -493,6 +493,7 @@ def test_a_giant_problem_knows_its_first_and_newest_incidents_and_counts_the_oth
     [row] = shop.problems()
     assert (row.incidents, row.count) == ((1, 2, 6, 7), 7)
     assert shop.rehearsal.resident.incidents[5].problem == row.problem.id
+    assert shop.command("link", 1, incident=5).count == 7  # it is there already
     shop.command("unlink", 1, incident=5)
     shop.command("unlink", 1, incident=1)
     [row] = shop.problems()

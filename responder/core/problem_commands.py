@@ -76,16 +76,17 @@ def assign(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, act
 
 
 def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
-    if desk.incident(args["incident"]) is None:
+    incident, of = desk.incident(args["incident"]), row.problem
+    if incident is None:
         raise Invalid("incident names none that there is", "incident")
-    if args["incident"] in row.incidents:
+    if incident.problem == of.id or incident.id in row.incidents:
         return row
-    former = problem.problem_of(row.problem.spec, args["incident"], desk.board)
-    desk.board.apply(problem.link(row.problem.id, row.problem.spec, args["incident"], at, desk.board).rows)
-    problems.link(desk, book, row.problem.id, args["incident"], "by hand", 1.0, at, "", actor)
-    if former is not None:
-        problems.unlink(desk, book, former, args["incident"], at, actor)
-    return desk.problems.get(row.problem.id) or row
+    former = problem.problem_of(of.spec, incident.id, desk.board)
+    desk.board.apply(problem.link(of.id, of.spec, incident.id, at, desk.board).rows)
+    problems.link(desk, book, of.id, incident.id, "by hand", 1.0, at, "", actor)
+    if former is not None and former != of.id:
+        problems.unlink(desk, book, former, incident.id, at, actor)
+    return desk.problems.get(of.id) or row
 
 
 def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
