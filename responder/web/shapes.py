@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from responder.core.incident import State
@@ -16,6 +16,8 @@ Priority: TypeAlias = Literal["P1", "P2", "P3", "P4", "P5"]
 Level: TypeAlias = Literal["high", "medium", "low"]
 IncidentId: TypeAlias = Annotated[str, Field(pattern=r"^INC-[1-9][0-9]*$", examples=["INC-12"])]
 ProblemId: TypeAlias = Annotated[str, Field(pattern=r"^PRB-[1-9][0-9]*$", examples=["PRB-4"])]
+answer = with_config(ConfigDict(defer_build=True))
+"""What an endpoint answers: encoded by ourselves, so that pydantic needs to know it only when OpenAPI is asked for."""
 ServiceState: TypeAlias = Literal["operational", "degraded", "outage", "maintenance"]
 
 
@@ -78,6 +80,7 @@ class SatisfactionShape(TypedDict):
     link: str | None
 
 
+@answer
 class ChangeShape(TypedDict):
     """A change or a release of a service."""
 
@@ -98,6 +101,7 @@ class EvidenceShape(TypedDict):
     at: At
 
 
+@answer
 class IncidentShape(TypedDict):
     id: IncidentId
     version: int
@@ -209,6 +213,7 @@ class LinkShape(TypedDict):
     by: str
 
 
+@answer
 class ProblemPageShape(ProblemShape):
     """One problem with its links."""
 
@@ -271,6 +276,7 @@ class BriefShape(TypedDict):
     opened_at: At
 
 
+@answer
 class ServiceShape(TypedDict):
     name: str
     catalogued: bool
@@ -331,43 +337,52 @@ MaintenanceShape = TypedDict(
     },
 )  # fmt: skip
 """A planned window; ``from`` and ``to`` are null when it recurs."""
+answer(MaintenanceShape)
 
 
+@answer
 class MaintenanceList(TypedDict):
     items: list[MaintenanceShape]
     next: str | None
 
 
+@answer
 class IncidentList(TypedDict):
     items: list[IncidentShape]
     next: str | None
 
 
+@answer
 class ChangeList(TypedDict):
     items: list[ChangeShape]
     next: str | None
 
 
+@answer
 class ProblemList(TypedDict):
     items: list[ProblemShape]
     next: str | None
 
 
+@answer
 class EventList(TypedDict):
     items: list[EventShape]
     next: str | None
 
 
+@answer
 class RuleList(TypedDict):
     items: list[RuleShape]
     next: str | None
 
 
+@answer
 class ServiceList(TypedDict):
     items: list[ServiceShape]
     next: str | None
 
 
+@answer
 class SlaList(TypedDict):
     items: list[SlaShape]
     next: str | None
@@ -384,6 +399,7 @@ class _Problem(TypedDict):
     status: int
 
 
+@answer
 class ProblemDetails(_Problem, total=False):
     """RFC 9457. ``allowed``: what the incident or the problem takes now."""
 
