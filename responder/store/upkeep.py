@@ -133,7 +133,7 @@ Fold = Callable[[Incident | None, Event], Incident]
 
 
 def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | None = None) -> Iterator[str]:
-    """Yield every fault of the timeline: gaps, digests, links, the head, the anchor, rows that differ.
+    """Yield every fault of the timeline: gaps, digests, links, the head, the anchor, rows that differ or are gone.
 
     Args:
         engine: Of the database; only read.
@@ -146,6 +146,7 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
         previous, expected, found_anchor = chain.GENESIS, 1, anchor is None
         folded: dict[int, Incident | None] = {}
         erased: set[int] = set()
+        told: dict[str, set[int]] = {kind: set() for kind in TOLD}
         for row in reader.events(connection):
             if row.seq != expected:
                 yield f"event {expected} is missing"
@@ -153,6 +154,8 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
             digest = bytes(row.digest)
             sound = True
             if row.body is not None:
+                if row.subject_kind in told:
+                    told[row.subject_kind].add(row.subject_id)
                 own = chain.digest_of(
                     row.seq, row.at, row.recorded_at, row.subject_kind, row.subject_id, row.kind, row.actor, row.body
                 )
@@ -178,6 +181,10 @@ def verify(engine: Engine, fold: Fold | None = None, anchor: tuple[int, str] | N
             yield f"the head {top} is not the last event {expected - 1}:{previous.hex()}"
         if not found_anchor:
             yield "the anchor names an event that is not there"
+        for kind, (table, prefix) in TOLD.items():
+            kept = {id for (id,) in connection.execute(select(table.c.id))}
+            for id in sorted(told[kind] - kept):
+                yield f"{prefix}-{id} is gone, but its events were not erased"
         if fold is not None:
             yield from _compare(connection, folded, erased)
 
@@ -194,6 +201,10 @@ def _fold_one(folded: dict[int, Incident | None], fold: Fold, row: Any) -> bool:
         folded[row.subject_id] = None
         return False
     return True
+
+
+TOLD = {"incident": (schema.incident, "INC"), "problem": (schema.problem, "PRB")}
+"""What has a row as long as its events have bodies: retention takes both at once."""
 
 
 COMPARED = (

@@ -331,6 +331,12 @@ def test_a_column_that_is_not_what_its_row_says_is_found(house: House, place: Pl
     assert faults(place) == ["INC-2: the column state is 'closed'; its body says 'resolved'"]
 
 
+def test_an_incident_that_was_deleted_while_its_events_stand_is_found(house: House, place: Place, edit: Edit) -> None:
+    busy(house)
+    edit("DELETE FROM incident WHERE id = 2")
+    assert faults(place) == ["INC-2 is gone, but its events were not erased"]
+
+
 def test_an_event_that_was_erased_while_its_incident_is_kept_is_found(house: House, place: Place, edit: Edit) -> None:
     busy(house)
     edit("UPDATE event SET body = NULL WHERE subject_id = 2 AND kind = 'recovered'")
