@@ -71,8 +71,7 @@ def build_api(backend: Backend) -> FastAPI:
         title="responder",
         version=__version__,
         description=f"Incidents, their timelines and clocks. Errors are RFC 9457 problems. {bodies.RULE}",
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # answered below
         redirect_slashes=False,
         dependencies=[Depends(_json_only)],
         responses=_problems(422, 503),
@@ -114,6 +113,11 @@ def build_api(backend: Backend) -> FastAPI:
         f"{PREFIX}/changes", response_model=ChangeShape, status_code=201, tags=["changes"],
         responses=_problems(400, 415),
     )(catalogue.change)  # fmt: skip
+
+    async def description() -> Response:
+        return json_answer(await backend.read(lambda: encode(app.openapi())))  # the first time is long: not on the loop
+
+    app.add_api_route("/openapi.json", description, include_in_schema=False)
     return app
 
 
