@@ -207,6 +207,15 @@ def test_a_reason_says_in_which_part_of_the_problems_before_this_one_the_alert_t
         shop.wait(HOUR)
 
 
+def test_of_alerts_that_say_the_same_the_first_says_most_from_the_first_problem_on() -> None:
+    shop = Shop(SHOP)
+    for _ in range(2):
+        for service in ("db", "api", "web"):
+            shop.blink(2 * SECOND, "CpuHigh", service=service)
+        shop.wait(HOUR)
+    assert shop.causes() == [["db", "api", "web"]] * 2
+
+
 def test_two_problems_that_turn_out_to_be_one_have_both_histories() -> None:
     shop = Shop(CHAIN)
     for service in ("s0", "s1", "s7", "s8"):

@@ -215,10 +215,11 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
     )
 
 
-def joined(clue: Clue, problems: Memory) -> Clue:
-    """Return the clue of an alert that came when its problem had begun: that one is no earlier problem."""
-    earlier = problems.slow - 1
-    return replace(clue, slow=min(1.0, clue.slow * problems.slow / earlier) if earlier >= 0.5 else 0.0)
+def earlier(problems: Memory, started_at: Instant, at: Instant, weights: Weights) -> Memory:
+    """Return the memory of problems without the one that began then: for an alert that joins it."""
+    this = remembered(took_part(Memory(0, at=started_at)), 0, at, weights)
+    slow, fast = problems.slow - this.slow, problems.fast - this.fast
+    return replace(problems, slow=max(0.0, slow), fast=max(0.0, fast))
 
 
 def _surprise(problems: float, mine: float) -> float:

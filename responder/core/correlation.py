@@ -35,7 +35,7 @@ from responder.core.board import (
     newest,
 )
 from responder.core.catalogue import Depends, Group, How, ProblemSpec, Recur
-from responder.core.causes import Memory, Weights, clue, joined, remembered, took_part
+from responder.core.causes import Memory, Weights, clue, earlier, remembered, took_part
 from responder.core.instant import format_span
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Labels, Span
 from responder.core.topology import Node, Topology, name_of
@@ -225,7 +225,7 @@ def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again
             return [begun, *_part(spec, onset, begun.problem, begun.reason, where, desk)]
         if news:
             layer.rows.held[own.id] = _with(layer.held(own.id) or own, None, at, True)
-        _took_part(where, onset, desk)
+        _took_part(own, where, onset, desk)
         return []
     if own is not None and not news:
         return []
@@ -335,8 +335,8 @@ def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Pla
                 decisions.append(Merge(one.id, oldest.id, f"INC-{onset.incident} is related to both: {reason}"))
                 desk.layer.rows.held[one.id] = replace(one, into=oldest.id)
     desk.layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
+    _came_later(target, onset, desk)
     _link(spec, onset.incident, target.id, onset.at, desk)
-    _came_later(onset, desk)
     return [*decisions, Join(target.id, onset.incident, reason, score)]
 
 
@@ -390,7 +390,7 @@ def _left_behind(
     _file(where, onset, desk)
     if own.id in found.stirring and not own.over:
         desk.layer.rows.held[own.id] = _with(own, None, onset.at, True)
-        _took_part(where, onset, desk)
+        _took_part(own, where, onset, desk)
     return []
 
 
@@ -422,20 +422,23 @@ def _link(spec: ProblemSpec, incident: int, problem: int, at: Instant, desk: _De
         _remember(key, at, desk)
 
 
-def _took_part(where: Place, onset: Onset, desk: _Desk) -> None:
+def _took_part(own: Held, where: Place, onset: Onset, desk: _Desk) -> None:
     """An alert joined an incident of a problem: its first time counts in the memory, and it may stand elsewhere."""
     known = desk.layer.clue(onset.incident, onset.fact.key)
     if known is not None and known.count == 1:
+        _came_later(own, onset, desk)
         _remember(onset.fact.key, onset.at, desk)
-        _came_later(onset, desk)
         _file(where, onset, desk)
 
 
-def _came_later(onset: Onset, desk: _Desk) -> None:
+def _came_later(own: Held, onset: Onset, desk: _Desk) -> None:
+    """An alert is rare or not by the problems before the one that it joins."""
     known = desk.layer.clue(onset.incident, onset.fact.key)
     if known is not None and known.first_at == onset.at:
+        problems = earlier(_recall(0, onset.at, desk), own.started_at, onset.at, desk.weights)
+        made = clue(onset.fact, onset.at, _recall(onset.fact.key, onset.at, desk), problems)
         clues = desk.layer.rows.clues.setdefault(onset.incident, {})
-        clues[onset.fact.key] = joined(known, _recall(0, onset.at, desk))
+        clues[onset.fact.key] = replace(made, filed=known.filed)
 
 
 def _at_work(spec: ProblemSpec, onset: Onset, desk: _Desk) -> bool:
