@@ -146,7 +146,7 @@ def db_backup(target: Path, config: Path | None) -> None:
 def db_verify(anchor: str | None, config: Path | None) -> None:
     """Check the timeline's chain of hashes, and that incidents are what their events say."""
     from responder.core.incident import apply
-    from responder.store.engine import open_engine
+    from responder.store.engine import open_engine, path_of
     from responder.store.reader import Reader
     from responder.store.upkeep import count, head, verify
 
@@ -156,7 +156,11 @@ def db_verify(anchor: str | None, config: Path | None) -> None:
         if not colon or not seq.isdigit():
             raise click.ClickException("--anchor is SEQ:HASH, as db backup prints it")
         noted = (int(seq), hash)
-    engine = open_engine(*_storage(config), read_only=True)
+    url, schema = _storage(config)
+    file = path_of(url)
+    if file is not None and not file.exists():
+        raise click.ClickException(f"{file} does not exist")
+    engine = open_engine(url, schema, read_only=True)
     faults = list(verify(engine, apply, noted))
     for fault in faults:
         click.echo(fault, err=True)

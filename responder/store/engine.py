@@ -40,7 +40,13 @@ def open_engine(url: str, schema: str | None = None, *, read_only: bool = False,
         raise StorageError(f"storage.schema: {schema!r} is not a plain name")
     options = f"-csearch_path={schema}" if schema else ""
     pool: dict[str, Any] = {"pool_size": 5} if read_only else {"poolclass": NullPool}  # a lock ends with its session
-    return create_engine(parsed, connect_args={"options": options} if options else {}, **pool)
+    try:
+        return create_engine(parsed, connect_args={"options": options} if options else {}, **pool)
+    except ModuleNotFoundError as error:
+        raise StorageError(
+            f"storage.url: PostgreSQL needs the package {error.name}, which is not installed\n"
+            "  hint: pip install 'incident-responder[postgres]', or in a clone: pip install '.[postgres]'"
+        ) from error
 
 
 def sentence(error: StorageError | DatabaseError) -> str:
@@ -84,6 +90,8 @@ def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
     path = path_of(url)
     if path is not None and not path.parent.exists():
         raise StorageError(f"storage.url: the folder {path.parent} does not exist")
+    if path is not None and path.is_dir():
+        raise StorageError(f"storage.url: {path} is a folder, and should be a file")
     args: dict[str, Any] = {"check_same_thread": False, "timeout": 5.0}
     if path is None:
         engine = create_engine(url, connect_args=args)

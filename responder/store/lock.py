@@ -17,7 +17,10 @@ class FileLock:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StorageError(f"{self._path}: {error.strerror}") from error
+            raise StorageError(
+                f"{self._path} can't be opened: {error.strerror}\n"
+                "  hint: storage.url names a file in a folder that is there, and that the user of the daemon may write to"
+            ) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

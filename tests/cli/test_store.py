@@ -1,5 +1,6 @@
 """Commands that open the store: what is wrong with it is one sentence, never a traceback or its URL."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,41 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, monkeypat
     Path("responder.db").write_text("not a database\n" * 100)
     result = CliRunner().invoke(main, ["db", "verify"])
     assert (result.exit_code, result.output) == (1, "Error: the store can't be used: file is not a database\n")
+
+
+@pytest.mark.parametrize("arguments", [("db", "verify"), ("db", "upgrade"), ("run", "--listen", "127.0.0.1:0")])
+def test_a_driver_that_is_not_installed_is_said_with_the_command_that_installs_it(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STORE", URL)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    Path("responder.yml").write_text("storage: {url_env: STORE}\n")
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "PostgreSQL needs the package psycopg, which is not installed" in result.output
+    assert "pip install '.[postgres]'" in result.output
+
+
+def test_a_store_that_is_not_there_or_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["db", "verify"])
+    assert (result.exit_code, result.output) == (1, "Error: responder.db does not exist\n")
+    Path("responder.db").mkdir()
+    result = CliRunner().invoke(main, ["run", "--listen", "127.0.0.1:0"])
+    assert (result.exit_code, result.output) == (
+        1, "responder: storage.url: responder.db is a folder, and should be a file\n",
+    )  # fmt: skip
+
+
+def test_a_folder_that_can_not_be_written_to_is_said_to_be_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("responder.yml").write_text("storage: {url: 'sqlite:///nowhere/responder.db'}\n")
+    result = CliRunner().invoke(main, ["run", "--listen", "127.0.0.1:0"])
+    assert result.exit_code == 1
+    assert "nowhere/responder.db.lock can't be opened: No such file or directory\n  hint: storage.url" in result.output
 
 
 @pytest.mark.parametrize("command", [["verify"], ["upgrade"], ["backup", "copy.db"]])
