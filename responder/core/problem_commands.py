@@ -24,14 +24,12 @@ def note(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
 
 
 def set_state(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
-    if args["state"] == "closed" and row.problem.closed_at is None:
+    if args["state"] == "closed":
         _looked_back(desk, row)
     try:
         moved = problem.move(row.problem, args["state"], at)
     except Unlawful as error:
         raise Refused(str(error), error.allowed) from None
-    if moved == row.problem:
-        return row
     if moved.state in ("resolved", "closed"):
         desk.board.apply(problem.ended(row.problem.id, desk.board))
     if moved.state == "closed":
@@ -172,6 +170,8 @@ def command(desk: Desk, book: Book, name: str, row: ProblemRow, args: Args, at: 
         Refused, Invalid: Nothing is changed.
     """
     can = allowed(row.problem)
+    if name == "state" and args["state"] == row.problem.state:
+        return row  # said again
     if name not in can:
         raise Refused(f"a problem that is closed takes no {name}; it takes {', '.join(can)}", can)
     after = COMMANDS[name](desk, book, row, args, at, actor)

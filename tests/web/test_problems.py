@@ -106,6 +106,8 @@ def test_a_problem_goes_its_way_by_commands_and_its_timeline_says_so(api: Client
     ]  # fmt: skip
     refused = problem(api.post(f"{P}/1/link", {"incident": "INC-1"}), 409)
     assert refused["allowed"] == ["note", "review", "action", "done"]
+    version = shown["version"]
+    assert api.post(f"{P}/1/state", {"state": "closed"}).json()["version"] == version  # said again
     assert api.post(f"{P}/1/note", {"text": "it held"}).status_code == 200
 
 
