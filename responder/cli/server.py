@@ -6,6 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import IO, Any, Final
 
@@ -15,6 +16,10 @@ from msgspec import Struct
 DEFAULT_URL: Final = "http://127.0.0.1:9920"
 TIMEOUT: Final = 30.0
 """Seconds."""
+
+
+_WHERE: Final = "\n  hint: start one with `responder run`, or say where it is with --url or RESPONDER_URL"
+_SHOW_ONE: Final = "\n  hint: show one that stands under auth.tokens of the daemon, with --token or RESPONDER_TOKEN"
 
 
 class Server(Struct, frozen=True):
@@ -62,8 +67,7 @@ class Server(Struct, frozen=True):
         except urllib.error.HTTPError as error:
             raise click.ClickException(_told(error)) from None
         except (OSError, HTTPException, UnicodeError) as error:
-            reason = getattr(error, "reason", None) or error or type(error).__name__
-            raise click.ClickException(f"no daemon answers at {self.url}: {reason}") from None
+            raise click.ClickException(f"no daemon answers at {self.url}: {_reason(error)}{_WHERE}") from None
 
 
 def server_at(url: str, token: str | None) -> Server:
@@ -106,13 +110,20 @@ def _read(answer: IO[bytes]) -> Any:
         raise click.ClickException("the answer is not JSON: is this a responder?") from None
 
 
+def _reason(error: Exception) -> str:
+    """Return why nothing answers, without the number that the system has for it."""
+    cause = getattr(error, "reason", error)
+    return getattr(cause, "strerror", None) or str(cause) or type(error).__name__
+
+
 def _told(error: urllib.error.HTTPError) -> str:
-    """Return what an error answer says, on one line."""
+    """Return what an error answer says on one line, and the way out where the line alone does not show it."""
     content = error.read(65_536).decode("utf-8", "replace")
     try:
-        said = json.loads(content)
+        said, doubt = json.loads(content), ""
     except ValueError:
-        said = content[:300]
+        said, doubt = content[:300], f"\n  hint: is {error.url} of a responder? --url or RESPONDER_URL says where it is"
     if isinstance(said, dict):
         said = said.get("detail") or said.get("message") or said.get("title")
-    return " ".join(str(said or error.reason).split()) + f" (HTTP {error.code})"
+    hint = _SHOW_ONE if error.code == HTTPStatus.UNAUTHORIZED else doubt
+    return " ".join(str(said or error.reason).split()) + f" (HTTP {error.code})" + hint

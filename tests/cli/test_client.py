@@ -148,7 +148,9 @@ def test_a_url_may_stand_before_or_after_the_command_or_in_the_environment(daemo
     assert lines(run("incidents", "--json", "list")) == ["[]"]
     done = run("incidents", "list", env=nowhere)
     assert done.exit_code == 1
-    assert done.stderr.startswith("Error: no daemon answers at http://127.0.0.1:9: ")
+    assert done.stderr.startswith(
+        "Error: no daemon answers at http://127.0.0.1:9: Connection refused\n  hint: start one"
+    )
 
 
 def test_services_show_their_state_and_what_was_promised(daemon: Running, run: Run) -> None:

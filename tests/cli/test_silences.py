@@ -123,14 +123,31 @@ def test_silences_are_expired_by_their_ids(stub: Stub, run: Run) -> None:
     [
         ("silence not found", "silence not found (HTTP 404)"),
         ({"code": 602, "message": "matchers in body\nis required"}, "matchers in body is required (HTTP 404)"),
-        (b"<html>proxy</html>", "<html>proxy</html> (HTTP 404)"),
-        (b"", "Not Found (HTTP 404)"),
     ],
 )
 def test_whatever_shape_an_error_has_it_is_one_line(stub: Stub, run: Run, answer: Any, words: str) -> None:
     stub.give(answer, 404)
     done = run("silences", "expire", "x")
     assert (done.exit_code, done.stderr) == (1, f"Error: {words}\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"), [(b"404 page\nnot found", "404 page not found (HTTP 404)"), (b"", "Not Found (HTTP 404)")]
+)
+def test_an_error_that_no_responder_answers_asks_whether_the_url_is_right(
+    stub: Stub, run: Run, answer: Any, words: str
+) -> None:
+    stub.give(answer, 404)
+    said = run("silences", "list").stderr
+    assert said.startswith(f"Error: {words}\n  hint: is http://127.0.0.1:")
+    assert said.endswith(" of a responder? --url or RESPONDER_URL says where it is\n")
+
+
+def test_a_token_that_is_missing_or_wrong_is_said_with_where_to_give_it(stub: Stub, run: Run) -> None:
+    stub.give({"detail": "the token is not known here"}, 401)
+    said = run("silences", "list").stderr
+    assert said.startswith("Error: the token is not known here (HTTP 401)\n  hint: ")
+    assert "--token or RESPONDER_TOKEN" in said
 
 
 def test_an_answer_that_is_no_json_is_told(stub: Stub, run: Run) -> None:
