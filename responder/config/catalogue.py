@@ -31,7 +31,7 @@ from responder.config.models import (
 from responder.config.nodes import MAX_BYTES
 from responder.config.promises import DAYS_HINT, check_zone, parse_days
 from responder.config.rule_models import MaintenanceForm
-from responder.core.calendar import parse_wall
+from responder.core.calendar import parse_start, parse_wall
 from responder.core.catalogue import (
     MATRIX,
     OCCASIONS,
@@ -234,7 +234,7 @@ def compile_maintenance(draft: Draft) -> tuple[MaintenanceSpec, ...]:
 def _recurring(form: RecurringForm, place: Place, report: Report) -> Recurring:
     check_zone(form.timezone, place.at("timezone"), report)
     days = attempt(parse_days, form.days, place.at("days").mark, report, DAYS_HINT)
-    start = attempt(parse_wall, form.from_, place.at("from").mark, report)
+    start = attempt(parse_start, form.from_, place.at("from").mark, report)
     end = attempt(parse_wall, form.to, place.at("to").mark, report)
     if start is not None and start == end:
         report.error(place.mark("to"), "the window ends where it begins")

@@ -60,6 +60,18 @@ def parse_wall(text: str) -> int:
     return seconds
 
 
+def parse_start(text: str) -> int:
+    """Return the seconds from midnight at which something begins.
+
+    Raises:
+        ValueError: If it is no time of day, or ``24:00``, which only ends one.
+    """
+    seconds = parse_wall(text)
+    if seconds == _MIDNIGHT:
+        raise ValueError("24:00 is only an end; write 00:00 on the next day")
+    return seconds
+
+
 def compile_calendar(
     timezone: str,
     weekly: Mapping[int, Sequence[Hours]],

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from responder.config.promises import DAYS, DAYS_HINT, parse_days
 from responder.config.regexes import compile_regex
-from responder.core.calendar import compile_calendar, parse_wall
+from responder.core.calendar import compile_calendar, parse_start, parse_wall
 from responder.core.catalogue import Recurring
 from responder.core.instant import format_instant
 from responder.core.lifecycle import Invalid
@@ -92,7 +92,7 @@ def _recurring(body: bodies.Recurs) -> Recurring:
         raise Invalid(f"{error}: {DAYS_HINT}", "recurring.days") from None
     try:
         compile_calendar(body.timezone, {}, always=True)
-        found = Recurring(tuple(sorted(set(days))), parse_wall(body.from_), parse_wall(body.to), body.timezone)
+        found = Recurring(tuple(sorted(set(days))), parse_start(body.from_), parse_wall(body.to), body.timezone)
     except ValueError as error:
         raise Invalid(str(error), "recurring") from None
     if found.start == found.end:

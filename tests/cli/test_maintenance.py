@@ -49,6 +49,7 @@ def test_a_window_that_recurs_has_days_and_hours(daemon: Running, run: Run) -> N
         (("--reason", "r", "--service", "order", "--start", "now"), "--start"),
         (("--reason", "r", "--service", "shoop"), "there is no service 'shoop' in the catalogue"),
         (("--reason", "r", "--service", "order", "--days", "sat", "--hours", "never"), "HTTP 422"),
+        (("--reason", "r", "--service", "order", "--days", "sat", "--hours", "24:00-02:00"), "24:00 is only an end"),
         (("--reason", "r", "--match", "{host=~"), "HTTP 422"),
     ],
 )

@@ -171,6 +171,9 @@ CASES = {
     "maintenance: [{name: m, reason: r, recurring: {days: mon, from: '02:00', to: '03:00', timezone: UTC}}]": (
         "1:15: exactly one of services and match is needed"
     ),
+    "maintenance: [{name: m, reason: r, match: '{a=\"b\"}', recurring: {days: mon, from: '24:00', to: '03:00', timezone: UTC}}]": (
+        "1:83: 24:00 is only an end; write 00:00 on the next day"
+    ),
     "topology: {edges: [{from: a, too: b}]}": '1:30: unknown key "too"\n  hint: did you mean "to"?',
     # tests
     "tests: [{name: t, rules: [x], expect: [{eval_time: 5m, incidents: []}]}]": '1:27: there is no rule "x"\n  hint: rules: none',
