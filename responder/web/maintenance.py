@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import Response
 
+from responder.config.errors import nearest
 from responder.config.promises import DAYS, DAYS_HINT, parse_days
 from responder.config.regexes import compile_regex
 from responder.core.calendar import compile_calendar, parse_start, parse_wall
@@ -53,7 +54,8 @@ class Maintenance:
         known = backend.book().services
         for name in body.services or ():
             if name not in known:
-                raise Invalid(f"there is no service {name!r} in the catalogue", "services")
+                meant = "".join(f'; did you mean "{near}"?' for near in nearest(name, known))
+                raise Invalid(f'there is no service "{name}" in the catalogue{meant}', "services")
         start = body.from_ if body.from_ is not None else now
         end = body.to or 0
         if body.recurring is None and end <= max(start, now):
