@@ -39,13 +39,14 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
     """Yield the lines that say everything about one incident."""
     yield paint(Cell(f"{item['id']}  {item['title']}", bold=True))
     yield from _facts(
-        ("state", f"{item['state']}, {item['priority']}" + (f", stage {item['stage']}" if item["stage"] else "")),
+        ("state", f"{_state(item)}, {item['priority']}" + (f", stage {item['stage']}" if item["stage"] else "")),
         ("service", item["service"]),
         ("owner", item["owner"]),
         ("rule", item["rule"] or f"opened by hand ({item['source']})"),
         ("opened", f"{item['opened_at']} ({ago(item['opened_at'], now)})"),
         ("acknowledged", item["acknowledged_at"]),
         ("resolved", item["resolved_at"] and f"{item['resolved_at']} ({item['resolution']})"),
+        ("cause", item["cause"]),
         ("closed", item["closed_at"]),
         ("flags", ", ".join(item["flags"])),
         ("planned until", item["planned_until"]),
@@ -69,6 +70,10 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         for alert in item["alerts"][:ALERTS_SHOWN]:
             labels = ", ".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
             yield f"  {paint(coloured(alert['status']))}  {alert['starts_at']}  {clean(labels)}"
+
+
+def _state(item: Json) -> str:
+    return f"{item['state']} for the {item['paused_for']}" if item["paused_for"] else str(item["state"])
 
 
 def _stage(stage: Json) -> str:

@@ -92,7 +92,11 @@ class Incident(Struct, frozen=True):
     resolved_at: Instant | None = None
     closed_at: Instant | None = None
     resolution: Literal["", "recovered", "manual", "expired"] = ""
+    cause: str = ""
+    """What a person said at the resolution."""
     cancel_reason: str = ""
+    paused_for: str = ""
+    """Whom or what it waits for while it is paused."""
     before: State = "open"
     """The state that resume and reopen go back to."""
     reopened: int = 0
@@ -171,9 +175,9 @@ def apply(row: Incident | None, event: Event) -> Incident:
             if data.get("collect") == "satisfaction":
                 changed["asked_at"] = event.at
         case "paused":
-            changed |= {"state": "paused", "before": row.state}
+            changed |= {"state": "paused", "before": row.state, "paused_for": data["reason"]}
         case "resumed":
-            changed["state"] = row.before
+            changed |= {"state": row.before, "paused_for": ""}
         case "recovered":
             changed |= {"recovered_at": data.get("recovered_at", event.at), "holds": False, "cleared_at": event.at}
         case "alert_cleared":
@@ -185,6 +189,8 @@ def apply(row: Incident | None, event: Event) -> Incident:
                     "before": row.before if row.state == "paused" else row.state,
                     "resolved_at": event.at,
                     "resolution": data["resolution"],
+                    "cause": data.get("cause", ""),
+                    "paused_for": "",
                     "stages": _end_stage(row.stages, event.at),
                 }
                 if "major" in row.flags:
@@ -192,7 +198,7 @@ def apply(row: Incident | None, event: Event) -> Incident:
         case "reopened":
             changed |= {
                 "state": row.before, "resolved_at": None, "recovered_at": None, "cleared_at": None, "holds": True,
-                "resolution": "", "reopened": row.reopened + 1,
+                "resolution": "", "cause": "", "reopened": row.reopened + 1,
             }  # fmt: skip
             changed["flags"] = _flag(row.flags, "review_due", False)
             if "begins" in data:
@@ -219,7 +225,7 @@ def apply(row: Incident | None, event: Event) -> Incident:
                 "stages": _end_stage(row.stages, event.at),
             }
         case "cancelled":
-            changed |= {"state": "cancelled", "closed_at": event.at, "cancel_reason": data["reason"]}
+            changed |= {"state": "cancelled", "closed_at": event.at, "cancel_reason": data["reason"], "paused_for": ""}
             changed["stages"] = _end_stage(row.stages, event.at)
             if not row.holds:
                 changed["taking"] = False

@@ -64,7 +64,7 @@ def text_of(
     facts = [
         f"Service: {row.service}",
         f"Priority: {row.priority}",
-        f"State: {row.state}, stage {row.stage}" if row.stage else f"State: {row.state}",
+        f"State: {row.state}{_waits(row)}" + (f", stage {row.stage}" if row.stage else ""),
         f"Since: {_clock(row.started_at)} ({format_span(max(0, now - row.started_at))} ago)",
         *_promises(row, terms, now),
         *_limit(row, now),
@@ -164,6 +164,10 @@ def _limit(row: Incident, now: Instant) -> list[str]:
     if stage.due_at < now:
         return [f"End of {stage.name} was due: {_clock(stage.due_at)}"]
     return [f"End {stage.name} before: {_clock(stage.due_at)} (in {format_span(stage.due_at - now)})"]
+
+
+def _waits(row: Incident) -> str:
+    return f" for the {row.paused_for}" if row.paused_for else ""
 
 
 def _led(row: Incident) -> str:

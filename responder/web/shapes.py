@@ -112,6 +112,7 @@ class IncidentShape(TypedDict):
     description: str
     runbook: str
     state: State
+    paused_for: str | None
     stage: str | None
     stages: list[StageShape]
     team: str
@@ -130,6 +131,7 @@ class IncidentShape(TypedDict):
     closed_at: At | None
     cleared_at: At | None
     resolution: Literal["recovered", "manual", "expired"] | None
+    cause: str | None
     cancel_reason: str | None
     reopened: int
     flags: list[str]

@@ -99,3 +99,26 @@ def test_the_text_links_to_where_the_alert_was_seen() -> None:
     alert = Alert(1, 1, "am-api", {}, {}, NOW, None, NOW, url="http://prom/graph?g0")
     text = text_of(Part("opened", 1, NOW), incident(), BOOK.terms("shop"), NOW, "http://r", alert=alert)
     assert "\nSeen at: http://prom/graph?g0\n" in text
+
+
+def test_an_incident_shows_for_whom_it_waits_and_why_it_was() -> None:
+    story = Story()
+    story.fire()
+    terms = BOOK.terms("shop")
+
+    def shown() -> tuple[str | None, str | None]:
+        found = incident_json(story.incident(), terms, NOW)
+        return found["paused_for"], found["cause"]
+
+    story.command("pause", reason="supplier")
+    assert shown() == ("supplier", None)
+    assert "\nState: paused for the supplier, stage " in text_of(
+        Part("overdue", 1, NOW, {"stage": "fix"}), story.incident(), terms, NOW, "http://r"
+    )
+    story.command("resume")
+    assert shown() == (None, None)
+    story.command("pause", reason="customer")
+    story.command("resolve", cause="a full disk")
+    assert shown() == (None, "a full disk")
+    story.command("reopen", reason="not over")
+    assert shown() == (None, None)
