@@ -31,10 +31,8 @@ class Key(Struct, frozen=True, gc=False):
     """The value of a rule's ``by`` for one label set."""
 
     values: dict[str, str]
-    text: str
-    """Canonical: JSON with sorted names and no blanks."""
     hash: int
-    """Signed 64 bits of BLAKE2b over the text."""
+    """Signed 64 bits of BLAKE2b over its canonical text: JSON with sorted names and no blanks."""
 
 
 class Hit(Struct, frozen=True, gc=False):
@@ -43,7 +41,6 @@ class Hit(Struct, frozen=True, gc=False):
     rule: Rule
     member: int
     key: dict[str, str]
-    key_text: str
     key_hash: int
     place: tuple[str, int]
     """(rule id, key hash), under which the key's state is kept."""
@@ -52,9 +49,9 @@ class Hit(Struct, frozen=True, gc=False):
 
 
 def canonical(values: Mapping[str, str]) -> Key:
-    """Return a key with its canonical text and hash."""
-    text = _encode(values)
-    return Key(dict(values), text.decode(), int.from_bytes(blake2b(text, digest_size=8).digest(), "big", signed=True))
+    """Return a key with its hash."""
+    digest = blake2b(_encode(values), digest_size=8).digest()
+    return Key(dict(values), int.from_bytes(digest, "big", signed=True))
 
 
 def key_for(rule: Rule, labels: Labels, fp: int | None = None) -> Key | None:
@@ -206,7 +203,7 @@ class Index:
             if key is None:
                 return None
             place = (entry.rule.id, key.hash)
-            hit = Hit(entry.rule, entry.member, key.values, key.text, key.hash, place, _distinct(entry.rule) or "")
+            hit = Hit(entry.rule, entry.member, key.values, key.hash, place, _distinct(entry.rule) or "")
             if "" not in values:
                 self._make_room()
                 entry.hits[values] = hit
