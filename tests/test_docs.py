@@ -1,6 +1,7 @@
 """What users can meet is documented: undocumented means failing."""
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,21 @@ def reference() -> ModuleType:
 def test_the_reference_is_what_make_docs_writes(reference: ModuleType) -> None:
     """Each setting needs words there, else it can't be written at all."""
     assert reference.write() == REFERENCE, "run: make docs"
+
+
+def test_help_lists_commands_in_whole_sentences() -> None:
+    """On a terminal of 80 columns none of them ends in dots."""
+    import click
+
+    from responder.cli import main
+
+    def listings(command: click.Command, name: str) -> Iterator[str]:
+        if isinstance(command, click.Group):
+            yield command.get_help(click.Context(command, info_name=name, terminal_width=80)).partition("Commands:")[2]
+            for inner in command.commands.values():
+                yield from listings(inner, str(inner.name))
+
+    assert not [line for text in listings(main, "responder") for line in text.splitlines() if line.endswith("...")]
 
 
 def test_every_kind_of_event_is_documented() -> None:

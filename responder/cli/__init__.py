@@ -77,7 +77,7 @@ def run(config: Path | None, listen: str | None, log: str | None, log_level: str
 @click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:9920", show_default=True)
 @click.option("--seconds", type=click.FloatRange(min=1), help="End by itself after so long.")
 def demo(listen: str, seconds: float | None) -> None:
-    """Run the daemon on a simulated shop that breaks and heals; needs nothing else, leaves nothing behind."""
+    """Run the daemon on a simulated shop that breaks and heals. It needs nothing else and leaves nothing behind."""
     from responder import demo as shop
     from responder import log as logs
 
@@ -119,7 +119,7 @@ _config = click.option("--config", type=click.Path(path_type=Path), help="Defaul
 @db.command("upgrade")
 @_config
 def db_upgrade(config: Path | None) -> None:
-    """Bring the schema to this version; the daemon does it at start as well."""
+    """Bring the schema to this version. The daemon does it at its start as well."""
     from responder.store import migrate
     from responder.store.engine import open_engine
 
@@ -131,7 +131,7 @@ def db_upgrade(config: Path | None) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @_config
 def db_backup(target: Path, config: Path | None) -> None:
-    """Copy the SQLite file while the daemon uses it, and print the anchor of its timeline."""
+    """Copy the SQLite file while the daemon uses it. Prints the anchor of its timeline."""
     from responder.store.upkeep import backup
 
     head = backup(_storage(config)[0], target)
@@ -144,7 +144,7 @@ def db_backup(target: Path, config: Path | None) -> None:
 )
 @_config
 def db_verify(anchor: str | None, config: Path | None) -> None:
-    """Check the timeline's chain of hashes, and that incidents are what their events say."""
+    """Check the timeline's chain of hashes. Incidents must be what their events say."""
     from responder.core.incident import apply
     from responder.store.engine import open_engine, path_of
     from responder.store.reader import Reader

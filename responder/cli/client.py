@@ -333,7 +333,7 @@ def services_show(server: Server, *, as_json: bool, name: str) -> None:
 @click.option("--expired", is_flag=True, help="Those that are over, too.")
 @connection
 def silences_list(server: Server, *, as_json: bool, matchers: Sequence[str], expired: bool) -> None:
-    """Show silences, those that end first on top; matchers choose among them."""
+    """Show silences, those that end first on top. Matchers choose among them."""
     query = [("filter", str(_matcher(text))) for text in matchers]
     found = server.get("/api/v2/silences", query)
     found = [item for item in found if expired or item["status"]["state"] != "expired"]
@@ -359,7 +359,7 @@ def silences_add(
     server: Server, *, as_json: bool, matchers: Sequence[str], length: str, start: str | None, end: str | None,
     comment: str, author: str | None,
 ) -> None:  # fmt: skip
-    """Add a silence for alerts that fit all matchers: ``alertname=DiskFull env!=dev instance=~db.*``.
+    """Add a silence for alerts that fit all matchers. Matchers are such as env!=dev and instance=~db.*
 
     A word without an operator is the name of an alert.
     """

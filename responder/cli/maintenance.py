@@ -21,7 +21,7 @@ maintenance = group("maintenance", "List, add and end maintenance windows.")
 @click.option("--ended", is_flag=True, help="Those that are over, too.")
 @connection
 def maintenance_list(server: Server, *, as_json: bool, ended: bool) -> None:
-    """Show maintenance windows by their names: those of the configuration, and those that were announced."""
+    """Show maintenance windows by their names. There are those of the configuration and those that were announced."""
     found = [item for item in server.items(PATH, (), 0) if ended or item["state"] != "ended"]
     if as_json:
         print_json(found)
@@ -48,7 +48,7 @@ def maintenance_add(
     server: Server, *, as_json: bool, name: str, services: Sequence[str], match: str | None, reason: str, length: str,
     start: str | None, end: str | None, days: str | None, hours: str | None, timezone: str,
 ) -> None:  # fmt: skip
-    """Announce a window, or change the one of that name: what opens inside is planned, and messages wait."""
+    """Announce a window, or change the one of that name. What opens inside is planned, and messages wait."""
     if bool(services) is (match is not None):
         raise click.UsageError("give --service or --match")
     body: dict[str, Any] = {"name": name, "reason": reason} | given(services=list(services), match=match)

@@ -43,7 +43,7 @@ def problems_list(
 @click.argument("id")
 @connection
 def problems_show(server: Server, *, as_json: bool, id: str) -> None:
-    """Show one problem: what probably broke first, and what belongs to it."""
+    """Show one problem. It says what probably broke first, and what belongs to it."""
     found = server.get(f"/api/v1/problems/{id_of(id)}")
     if as_json:
         print_json(found)

@@ -23,7 +23,7 @@ _readable = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--lint-fatal", is_flag=True, help="Exit 3 when there are warnings.")
 @click.option("--prometheus", metavar="URL", help="Have this server parse the query of every rule.")
 def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> None:
-    """Report every mistake of configuration and rules with its place and a hint."""
+    """Report every mistake of configuration and rules. Each has its place and a hint. FILES default to responder.yml."""
     given = files_or_default(files)
     errors = warnings = rules = 0
     for file in given:
@@ -139,7 +139,7 @@ def _write(path: Path, content: bytes) -> None:
 @click.option("--source", metavar="NAME", help="By which push source it would come. Default: the Alertmanager API.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def explain(signal: Path, config: Path | None, source: str | None, as_json: bool) -> None:
-    """Say for each rule whether it matches an alert, and the first condition that does not.
+    """Say for each rule whether it matches an alert. If it does not, the first condition that fails is told.
 
     The file holds one alert as Prometheus posts it, a list of such, or the body of a webhook.
     """
@@ -198,7 +198,7 @@ def _explain_for_people(found: Any) -> None:
 @click.option("--from", "start", metavar="T", help="RFC 3339.")
 @click.option("--to", "end", metavar="T", help="RFC 3339; without it a file is replayed to its end.")
 def replay(config: Path, prometheus: str | None, alerts: Path | None, start: str | None, end: str | None) -> None:
-    """Run a history through the daemon's handlers and print what would have happened, as JSON."""
+    """Print what a history would have led to, as JSON. The daemon's handlers decide, on a virtual clock."""
     from responder import replay as history
     from responder.core.instant import parse_instant
 
@@ -267,7 +267,7 @@ def imports() -> None:
 @click.argument("files", nargs=-1, required=True, type=_readable)
 @click.option("--source", default="prometheus", show_default=True, help="The source that the rules ask.")
 def prometheus_rules(files: tuple[Path, ...], source: str) -> None:
-    """Print the rules that Prometheus alerting rule files describe; what does not translate goes to standard error."""
+    """Turn Prometheus alerting rules into ours. They are printed; what does not translate goes to standard error."""
     from responder.importer import RuleFileError, translate
 
     try:
