@@ -119,6 +119,15 @@ def test_what_waits_for_a_channel_that_is_replaced_goes_to_the_one_instead_and_s
     assert post.kinds("pager") == ["opened", "resolved"]
 
 
+def test_what_waits_for_a_bundle_of_a_channel_that_is_replaced_goes_to_the_one_instead_at_once() -> None:
+    post = Post()
+    post.fire("a")
+    post.at(5).fire("b")
+    replaced(post, "pager")
+    post.at(6)
+    assert [(at, incident) for at, _, incident, _ in post.said("pager")] == [(5, 2)]
+
+
 @pytest.mark.parametrize("when", ["before the end", "while the end waits"])
 def test_the_end_of_what_a_replaced_channel_was_told_goes_to_the_one_instead(when: str) -> None:
     post = Post(AT_ONCE)

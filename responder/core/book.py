@@ -185,8 +185,8 @@ class Book:
         return self.teams.get(name, DEFAULT_TEAM)
 
     def channel(self, name: str) -> ChannelSpec:
-        """Return how much a channel takes; messages may still wait for one that is gone."""
-        return self.channels.get(name) or ChannelSpec(name)
+        """Return how much a channel takes; what still waits for one that is gone has no reason to wait longer."""
+        return self.channels.get(name) or ChannelSpec(name, bundle=0)
 
     def lead(self, team: str) -> str:
         """Return who leads a team."""
