@@ -2,7 +2,7 @@
 
 from responder.core.desk import ProblemRow
 from responder.core.event import Actor
-from responder.core.signal import MINUTE, SECOND
+from responder.core.signal import HOUR, MINUTE, SECOND
 from responder.handlers.commands import OpenProblem
 from tests.test_correlating import SHOP, Shop
 
@@ -139,3 +139,16 @@ def test_a_known_error_is_offered_to_what_is_like_all_of_its_incidents_also_thos
     assert offered(shop, "DiskFull", "db") is None
     shop.problems()  # it belongs to the problem, and is looked at as the causes are ranked again
     assert offered(shop, "MemoryFull", "db") == 1
+
+
+def test_of_several_known_errors_the_one_with_most_in_common_is_offered() -> None:
+    shop = storm()
+    shop.fire(SECOND, "DiskFull", service="db")
+    for incidents in ([1, 4], [1], [1, 4]):  # anything of db, CpuHigh of db, anything again
+        number = by_hand(shop, *incidents).problem.id
+        shop.command("workaround", number, text="turn it off and on")
+        shop.command("state", number, state="known_error")
+    shop.fire(SECOND, "CpuHigh", firing=False, service="db")
+    shop.wait(HOUR)
+    assert offered(shop, "CpuHigh", "db") == 3
+    assert offered(shop, "SwapFull", "db") == 4

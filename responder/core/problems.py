@@ -105,15 +105,16 @@ def service_of(incident: Incident) -> str:
 def recognise(desk: Desk, incident: Incident, labels: Labels, at: Instant) -> Incident:
     """Compare an incident that opens with what is known.
 
-    When it looks like a known error, it shows it with its workaround; when it looks like what
-    was said to be solved, the solution did not hold, and the problem says so.
+    When it looks like a known error, it shows it with its workaround: of several that with which
+    it has most in common, of these the newest. When it looks like what was said to be solved,
+    the solution did not hold, and the problem says so.
 
     Args:
         labels: Of what opened it.
     """
     shown = {**labels, **incident.labels, "service": incident.service}
     rule = incident.rule or ""
-    for error in desk.errors_like(rule, incident.service):
+    for error in sorted(desk.errors_like(rule, incident.service), key=lambda one: (-len(one.labels), -one.problem)):
         row = desk.problem(error.problem) if problem.matches(error, rule, shown) else None
         if row is None or (error.until is not None and error.until < at):
             continue
