@@ -128,7 +128,7 @@ def _duration(value: object) -> Span:
 def _url(value: object) -> Secret:
     text = value.reveal() if isinstance(value, Secret) else value
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text):
-        raise ValueError("not a URL such as http://host:port/path")
+        raise ValueError("not a URL such as http://host:port/path, smtp://host:25 or sqlite:///FILE")
     return Secret(text)
 
 

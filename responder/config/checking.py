@@ -191,9 +191,10 @@ def _tell(model: type[BaseModel], mistake: Any, path: Path, place: Place, report
     match kind:
         case "extra_forbidden":
             known = known_keys(model, path[:-1])
-            report.error(
-                place.key(*path), f'unknown key "{path[-1]}"', did_you_mean(str(path[-1]), known, "known keys")
-            )
+            hint = did_you_mean(str(path[-1]), known, "known keys")
+            if {"labels", "any", "none"} <= {*known} and not nearest(str(path[-1]), known):  # a match
+                hint = f"a label is matched by labels: {{{path[-1]}: VALUE}}; {hint}"
+            report.error(place.key(*path), f'unknown key "{path[-1]}"', hint)
         case "missing":
             field = field_at(model, path)
             hint = (field.description or "") if field else ""

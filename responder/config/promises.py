@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
+from zoneinfo import available_timezones
 
 from responder.config.checking import Place, attempt, check
 from responder.config.draft import Draft
-from responder.config.errors import Report
+from responder.config.errors import Report, nearest
 from responder.config.models import CalendarForm, SlaForm
 from responder.core.calendar import Hours, compile_calendar, parse_hours
 from responder.core.catalogue import CalendarSpec, SlaSpec
@@ -74,7 +75,9 @@ def check_zone(timezone: str, place: Place, report: Report) -> None:
     try:
         compile_calendar(timezone, {}, always=True)
     except ValueError as error:
-        report.error(place.mark(), str(error), "IANA names are like Europe/Berlin, Asia/Shanghai or UTC")
+        near = nearest(timezone, available_timezones())
+        hint = f'did you mean "{near[0]}"?' if near else "IANA names are like Europe/Berlin, Asia/Shanghai or UTC"
+        report.error(place.mark(), str(error), hint)
 
 
 def parse_days(text: str) -> list[int]:

@@ -97,7 +97,9 @@ CASES = {
     # adapters
     "sources: {a: {kind: promtheus}}": '1:21: "promtheus" is not known here\n  hint: did you mean "prometheus"?',
     "sources: {a: {url: x}}": '1:14: missing key "kind"\n  hint: kinds: alertmanager, probe, prometheus, scrape, webhook',
-    "sources: {a: {kind: prometheus, url: nowhere}}": "1:38: not a URL such as http://host:port/path",
+    "sources: {a: {kind: prometheus, url: nowhere}}": (
+        "1:38: not a URL such as http://host:port/path, smtp://host:25 or sqlite:///FILE"
+    ),
     "sources: {grafana: {kind: prometheus, url: 'http://x'}}": '1:11: "grafana" is the name of a source that is always there',
     "sources: {a: {kind: prometheus, url: 'http://x', tokn_env: X}}": (
         '1:50: unknown key "tokn_env"\n'
@@ -121,6 +123,10 @@ CASES = {
     "calendars: {c: {timezone: Mars/Base, hours: 24x7}}": (
         '1:27: unknown timezone "Mars/Base"; it takes an IANA name such as Europe/Berlin\n'
         "  hint: IANA names are like Europe/Berlin, Asia/Shanghai or UTC"
+    ),
+    "calendars: {c: {timezone: Europe/Berln, hours: 24x7}}": (
+        '1:27: unknown timezone "Europe/Berln"; it takes an IANA name such as Europe/Berlin\n'
+        '  hint: did you mean "Europe/Berlin"?'
     ),
     "calendars: {c: {timezone: UTC, hours: {}}}": "1:39: the calendar never opens",
     "calendars: {c: {timezone: UTC, hours: always}}": '1:39: "always" is not known here\n  hint: one of: 24x7',
@@ -225,6 +231,10 @@ RULES = {
     when("event: {match: 'up == 0'}"): (
         '1:48: not a selector: a selector stands in braces: {alertname="DiskFull"}\n'
         '  hint: write \'{alertname=~"Disk.*", env!="dev"}\''
+    ),
+    when("event: {match: {alertname: Down}}"): (
+        '1:49: unknown key "alertname"\n  hint: a label is matched by labels: {alertname: VALUE}; '
+        "known keys: annotations, any, labels, none, status"
     ),
     when("event: {match: '{a=b}'}"): (
         "1:52: not a selector: at character 4: expected a quoted value after a=\n"
