@@ -179,7 +179,7 @@ class People:
 
     async def _change(self, kind: str, version: str, why: str) -> None:
         self._say(f"{kind} {version} of logistics-api: {why}")
-        await self._do(RecordChange("logistics-api", kind, version, None, ""))
+        await self._do(RecordChange("logistics-api", kind, version, None, "", Actor("person", "pipeline")))
 
     async def _acknowledge(self, who: str, service: str) -> None:
         for row in list(self._daemon.resident.incidents.values()):

@@ -171,7 +171,7 @@ def test_after_whatever_happens_the_counters_equal_the_fold_of_the_timeline(data
             shop.take(Announce(row, posted_window(row, compile_regex), ANN))
             windows[service].append((shop.now, end))
         elif act == "change":
-            shop.take(RecordChange(service, "release", "1", None, ""))
+            shop.take(RecordChange(service, "release", "1", None, "", ANN))
         else:
             _act(shop, act, data)
     shop.advance(shop.now)

@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from responder.core import availability, clocks, facts, keys, maintenance, plan, recurrence, satisfaction, stages
 from responder.core.book import Book
-from responder.core.desk import Desk
+from responder.core.desk import Change, Desk
 from responder.core.event import TIMER, Actor, Event
-from responder.core.incident import UNRESOLVED, Evidence, Incident
+from responder.core.incident import OVER, UNRESOLVED, Evidence, Incident
 from responder.core.signal import MINUTE, Instant
 
 CHANGE_WINDOW: Final = 30 * MINUTE
@@ -99,12 +99,25 @@ def open_incident(desk: Desk, book: Book, what: Opening, at: Instant, actor: Act
     if what.major:
         data |= {"lead": book.lead(service.team), "update_every": MAJOR_EVERY, "news_at": at}
     row = record(desk, book, id, "opened", at, actor, data)
-    for change in desk.changes_of(what.service, at - CHANGE_WINDOW, at):
-        row = record(desk, book, id, "change_linked", at, actor, {"change": change.id, "version": change.version})
     desk.count("incidents_opened_total", facts.of(book, row, "service", "priority", "source"))
-    if row.changes:
-        desk.count("incidents_change_related_total", facts.of(book, row, "service"))
+    for change in desk.changes_of(what.service, at - CHANGE_WINDOW, at):
+        row = _link_change(desk, book, row, change, at, actor)
     return row
+
+
+def change_told_late(desk: Desk, book: Book, change: Change, at: Instant, actor: Actor) -> None:
+    """Link what has opened since a change that was told afterwards."""
+    for row in desk.living_incidents():
+        if row.service == change.service and change.at <= row.opened_at <= change.at + CHANGE_WINDOW:
+            row = pass_time(desk, book, row, at)
+            if row.state not in OVER:
+                _link_change(desk, book, row, change, at, actor)
+
+
+def _link_change(desk: Desk, book: Book, row: Incident, change: Change, at: Instant, actor: Actor) -> Incident:
+    if not row.changes:
+        desk.count("incidents_change_related_total", facts.of(book, row, "service"))
+    return record(desk, book, row.id, "change_linked", at, actor, {"change": change.id, "version": change.version})
 
 
 def condition_returned(desk: Desk, book: Book, row: Incident, at: Instant, actor: Actor) -> Incident:

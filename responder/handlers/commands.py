@@ -103,6 +103,7 @@ class RecordChange(Struct, frozen=True):
     version: str
     at: Instant | None
     url: str
+    actor: Actor
     urgent: bool = True
     weight: int = 0
 
@@ -238,7 +239,7 @@ def end_silence(item: ExpireSilence, desk: Desk, book: Book, now: Instant, caref
 
 
 def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, careful: bool) -> Change:
-    """Remember a change; incidents of its service that open soon after are linked to it.
+    """Remember a change; incidents of its service that open soon after, or have, are linked to it.
 
     Raises:
         lifecycle.Invalid: The service is misspelt.
@@ -248,6 +249,8 @@ def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, care
                     item.version, item.url)  # fmt: skip
     desk.head.next_change += 1
     desk.changes.put(change.id, change)
+    if change.at < now:
+        lifecycle.change_told_late(desk, book, change, now, item.actor)
     return change
 
 

@@ -312,7 +312,7 @@ class Catalogue:
 
     async def change(self, request: Request, body: bodies.NewChange) -> Response:
         """Announce a change or a release; incidents of its service that open within 30 minutes are linked to it."""
-        item = RecordChange(body.service, body.kind, body.version, body.at, body.url)
+        item = RecordChange(body.service, body.kind, body.version, body.at, body.url, actor_of(request))
         return json_answer(encode(views.change(await self._backend.submit(item))), 201)
 
     def _changes(self, asked: bodies.ChangePage) -> Response:

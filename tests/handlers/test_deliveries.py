@@ -84,7 +84,7 @@ def test_a_bundle_speaks_of_its_most_urgent_incident_and_names_the_others() -> N
 
 def test_a_message_shows_the_change_before_however_late_it_is_sent() -> None:
     post = Post(AT_ONCE)
-    post.stage.take(RecordChange("shop", "release", "1.2", None, "https://ci.example/7"))
+    post.stage.take(RecordChange("shop", "release", "1.2", None, "https://ci.example/7", ANNA))
     post.silence(7200, host="a")
     post.fire("a")
     post.at(7300)

@@ -44,7 +44,7 @@ def busy(house: House) -> None:
     )
     term = Term("instance", "a")
     house.take(SetSilence(Silence("", (term,), START, START + HOUR, "ann", "move"), "id-1", ANN))
-    house.take(RecordChange("shop", "release", "1.2", None, ""), PollFailed("prom", house.now, "refused"))
+    house.take(RecordChange("shop", "release", "1.2", None, "", ANN), PollFailed("prom", house.now, "refused"))
 
 
 # The schema.
@@ -193,7 +193,7 @@ def test_a_nul_is_stored_wherever_it_stands(place: Place) -> None:
     term = Term("instance", NUL)
     house.take(SetSilence(Silence("", (term,), START, START + HOUR, NUL, NUL), "id-1", eve))
     house.take(Command("assign", 1, {"to": NUL}, eve), Command("note", 1, {"text": NUL}, eve))
-    house.take(RecordChange(NUL, NUL, NUL, None, NUL), PollFailed("prom", house.now, NUL))
+    house.take(RecordChange(NUL, NUL, NUL, None, NUL, ANN), PollFailed("prom", house.now, NUL))
     momentary = msgspec.structs.replace(signal, momentary=True, dedup=NUL)
     house.take(Pushed("jobs", [momentary]))
     house.take(Pushed("jobs", [momentary]))
@@ -212,7 +212,7 @@ def test_texts_without_end_are_stored(place: Place) -> None:
     house = House(place, book=book_of(long))
     momentary = msgspec.structs.replace(alert(long), momentary=True, dedup=long, url=long)
     house.take(
-        Pushed("jobs", [momentary]), Pushed("am-api", [alert(long)]), RecordChange(long, "release", "1", None, "")
+        Pushed("jobs", [momentary]), Pushed("am-api", [alert(long)]), RecordChange(long, "release", "1", None, "", ANN)
     )
     assert house.reader.incidents({}, None, 9)[0].service == long
     assert house.reader.delivered_before("am-api", long) == START
