@@ -23,7 +23,7 @@ from responder.house import book_of, build_sources
 from responder.poller import Poller
 from responder.rehearsal import Rehearsal
 from responder.replay import replay_metrics, result
-from tests.adapters.conftest import blocking, end, free_port, real
+from tests.adapters.conftest import blocking, prometheus_on
 from tests.config.kit import load
 
 START = parse_instant("2026-01-05T00:00:00Z")
@@ -94,22 +94,14 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed on this machine")
-    folder, port = tmp_path_factory.mktemp("history"), free_port()
+    folder = tmp_path_factory.mktemp("history")
     (folder / "metrics.om").write_text("\n".join(openmetrics()))
-    (folder / "p.yml").write_text("")
     subprocess.run(
         [promtool, "tsdb", "create-blocks-from", "--max-block-duration=24h", "openmetrics", "metrics.om", "data"],
         cwd=folder, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
-    arguments = [
-        f"--config.file={folder}/p.yml", f"--storage.tsdb.path={folder}/data", "--storage.tsdb.retention.time=100y",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]  # fmt: skip
-    process = real("prometheus", arguments, port, folder / "log")
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        end(process)
+    with prometheus_on(folder, "", "--storage.tsdb.retention.time=100y") as url:
+        yield url
 
 
 class Hands(Clock):

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,22 @@ def real(binary: str, arguments: list[str], port: int, log: Path) -> subprocess.
         process.wait()
         raise AssertionError(log.read_text()[-2000:]) from None
     return process
+
+
+@contextmanager
+def prometheus_on(folder: Path, config: str = "", *options: str, port: int | None = None) -> Iterator[str]:
+    """Run a real Prometheus whose data is in ``folder/data``; yields its URL."""
+    port = port or free_port()
+    (folder / "p.yml").write_text(config)
+    arguments = [
+        f"--config.file={folder}/p.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}",
+        *options,
+    ]  # fmt: skip
+    process = real("prometheus", arguments, port, folder / "prometheus.log")
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        end(process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

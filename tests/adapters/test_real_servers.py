@@ -20,6 +20,7 @@ from tests.adapters.conftest import (
     end,
     fetch,
     free_port,
+    prometheus_on,
     real,
     reply,
     wait_until,
@@ -43,19 +44,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     target = f"{{job_name: p, scrape_interval: 1s, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}"
     (folder / "rules.yml").write_text(RULES)
-    (folder / "p.yml").write_text(f"rule_files: [rules.yml]\nscrape_configs: [{target}]\n")
-    process = real(
-        "prometheus",
-        [
-            f"--config.file={folder}/p.yml", f"--storage.tsdb.path={folder}/data",
-            f"--web.listen-address=127.0.0.1:{port}", "--web.route-prefix=/",
-        ],
-        port, folder / "log",
-    )  # fmt: skip
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        end(process)
+    config = f"rule_files: [rules.yml]\nscrape_configs: [{target}]\n"
+    with prometheus_on(folder, config, port=port) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.adapters.conftest import end, fetch, free_port, real, wait_until
+from tests.adapters.conftest import end, fetch, free_port, prometheus_on, wait_until
 from tests.deploy.kit import DEPLOY, tool
 
 DASHBOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
@@ -63,22 +63,17 @@ def panels(file: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A Prometheus that scrapes the daemon of a demo, and that daemon: their URLs."""
     folder = tmp_path_factory.mktemp("stack")
-    ours, port = free_port(), free_port()
+    ours = free_port()
     shutil.copy(DEPLOY / "prometheus/responder-rules.yml", folder)
-    (folder / "p.yml").write_text(PROMETHEUS.format(port=ours))
-    arguments = [
-        f"--config.file={folder}/p.yml", f"--storage.tsdb.path={folder}/data", f"--web.listen-address=127.0.0.1:{port}"
-    ]  # fmt: skip
-    prometheus = real("prometheus", arguments, port, folder / "prometheus.log")
-    with (folder / "demo.log").open("wb") as log:
-        demo = subprocess.Popen(
-            [sys.executable, "-m", "responder", "demo", "--listen", f"127.0.0.1:{ours}"], stdout=log, stderr=log
-        )
-    try:
-        yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{ours}"
-    finally:
-        end(demo)
-        end(prometheus)
+    with prometheus_on(folder, PROMETHEUS.format(port=ours)) as url:
+        with (folder / "demo.log").open("wb") as log:
+            demo = subprocess.Popen(
+                [sys.executable, "-m", "responder", "demo", "--listen", f"127.0.0.1:{ours}"], stdout=log, stderr=log
+            )
+        try:
+            yield url, f"http://127.0.0.1:{ours}"
+        finally:
+            end(demo)
 
 
 def ask(url: str, expr: str) -> list[dict[str, Any]]:
