@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := deploy/requirements.lock
 TEST_LOCK := deploy/requirements-test.lock
+OLD := "responder needs Python 3.11 or later, and $(PYTHON) is %d.%d: make PYTHON=python3.11 TARGET" % sys.version_info[:2]
+VENV := test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and $(OLD))' && $(PYTHON) -m venv .venv; }
 
 .PHONY: run test check bench docs lock clean
 
@@ -28,13 +30,13 @@ lock:
 	$(PYTHON) deploy/lock.py
 
 .venv/run: $(LOCK) pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 .venv/test: $(LOCK) $(TEST_LOCK) pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r $(TEST_LOCK)
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch .venv/run $@
