@@ -94,6 +94,13 @@ def test_compose_wires_five_services_of_pinned_images_that_only_this_machine_rea
     assert "no-new-privileges:true" in ours["security_opt"]
 
 
+def test_compose_can_build_the_image_with_the_driver_that_its_postgres_needs() -> None:
+    text = (DEPLOY / "compose.yml").read_text()
+    assert compose()["services"]["responder"]["build"]["args"] == {"LOCK": "${RESPONDER_LOCK:-requirements.lock}"}
+    [lock] = re.findall(r"RESPONDER_LOCK=(\S+\.lock)", text)
+    assert "psycopg" in (DEPLOY / lock).read_text()
+
+
 def test_every_file_and_name_that_compose_speaks_of_exists() -> None:
     file = compose()
     for name, service in file["services"].items():
