@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -13,28 +14,45 @@ class FileLock:
     """Held from construction until :meth:`release` or the end of the process."""
 
     def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
+        self._database, self._path = database, database.with_name(database.name + ".lock")
+        while True:
+            self._file = self._locked()
+            if self._is_there():
+                break
+            os.close(self._file)  # who held it removed it in between: a new one counts
+        os.ftruncate(self._file, 0)
+        os.write(self._file, str(os.getpid()).encode())
+
+    def _locked(self) -> int:
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageError(
                 f"{self._path} can't be opened: {error.strerror}\n"
                 "  hint: storage.url names a file in a folder that is there, and that the user of the daemon may write to"
             ) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = self._path.read_text().strip() or "unknown"
-            os.close(self._file)
+            holder = os.pread(file, 20, 0).decode().strip() or "unknown"
+            os.close(file)
             raise StorageError(
-                f"{database} is in use by another daemon (process {holder}); two would decide against each other\n"
+                f"{self._database} is in use by another daemon (process {holder}); two would decide against each other\n"
                 "  hint: stop that one, or give this one a storage.url of its own"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.write(self._file, str(os.getpid()).encode())
+        return file
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
-        """Let another daemon have the file."""
+        """Let another daemon have the file. Where no database was made, nothing is left behind."""
+        if not self._database.exists():
+            with suppress(OSError):
+                self._path.unlink()
         os.close(self._file)
 
 

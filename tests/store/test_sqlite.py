@@ -1,7 +1,9 @@
 """What only SQLite needs: the lock, the copy of a live file, a disk that is full."""
 
+import fcntl
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -28,6 +30,36 @@ def test_a_second_daemon_on_the_same_file_is_refused(tmp_path: Path) -> None:
     FileLock(tmp_path / "y.db").release()
     first.release()
     FileLock(tmp_path / "x.db").release()
+
+
+def test_a_lock_stays_with_its_database_and_goes_where_none_was_made(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "x.db")
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+    lock = FileLock(tmp_path / "x.db")
+    (tmp_path / "x.db").touch()
+    lock.release()
+    assert (tmp_path / "x.db.lock").exists()
+
+
+def test_a_lock_that_is_removed_while_it_is_taken_locks_nobody_out_and_lets_no_second_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving = [FileLock(tmp_path / "x.db")]
+
+    def flock(file: int, how: int) -> None:
+        """The other one goes between our opening of its file and our locking of it."""
+        while leaving:
+            leaving.pop().release()
+        fcntl.flock(file, how)
+
+    monkeypatch.setattr(
+        "responder.store.lock.fcntl", SimpleNamespace(flock=flock, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB)
+    )
+    ours = FileLock(tmp_path / "x.db")
+    with pytest.raises(StorageError, match="in use by another daemon"):
+        FileLock(tmp_path / "x.db")
+    ours.release()
 
 
 def test_every_commit_is_synced_to_the_disk(house: House) -> None:
