@@ -26,7 +26,7 @@ from responder.config.rule_models import (
     StepForm,
 )
 from responder.config.settings import RESERVED_SOURCES
-from responder.config.templates import LONG, SHORT, compile_template, is_plain
+from responder.config.templates import LONG, SHORT, compile_template, is_plain, plain_keys
 from responder.core.catalogue import PrioritySpec
 from responder.core.rule import (
     AbsenceWhen,
@@ -329,6 +329,8 @@ class _Compiler:
     def template(self, text: str, place: Place, limit: int = SHORT) -> Render:
         if not text.strip():
             self.report.error(place.mark(), "must not be empty")
+        for label in sorted({*plain_keys(text)} - {*self.form.by}):
+            self.report.warn(place.mark(), f'the key has no label "{label}"', did_you_mean(label, self.form.by, "by"))
         try:
             return compile_template(text, limit)
         except ValueError as error:

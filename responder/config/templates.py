@@ -164,6 +164,11 @@ def _simple_parts(text: str) -> list[_Part] | None:
     return parts if all(is_plain(part) for part in parts if isinstance(part, str)) else None
 
 
+def plain_keys(text: str) -> list[str]:
+    """Return the labels of the key that a text prints as they are, with nothing instead when they are not there."""
+    return [found["attr"] or found["item"] for found in _SIMPLE.finditer(text) if found["map"] == "key"]
+
+
 def _lookup(name: str | None, map: str, attr: str | None, item: str | None, filter: str | None) -> _Part:
     shown = _FILTERS[filter] if filter else plain_text
     if name is not None:

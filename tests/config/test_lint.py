@@ -32,6 +32,17 @@ def test_a_label_that_the_query_drops_is_told():
     ]
 
 
+def test_a_title_that_names_no_label_of_the_key_is_told():
+    text = (
+        "rules: [{id: r, by: [host], when: {event: {match: {labels: {a: b}}}}, "
+        'incident: {service: "{{ labels.x }}", title: "TITLE"}}]'
+    )
+    assert warnings(text.replace("TITLE", "{{ key.hots }} is down")) == [
+        'responder.yml:1:116: the key has no label "hots"\n  hint: did you mean "host"?'
+    ]
+    assert warnings(text.replace("TITLE", "{{ key.host }} of {{ key.rack or 'no rack' }} is down")) == []
+
+
 def test_a_rule_that_no_index_can_carry_is_told():
     text = "rules: [{id: r, by: [a], when: {event: {match: '{alertname=~\"Alarm.*\"}'}}}]"
     assert warnings(text) == [
