@@ -41,21 +41,28 @@ GROUPS: Final[Mapping[str, click.Command]] = {
 @click.option("--service", multiple=True)
 @click.option("--priority", multiple=True, type=PRIORITIES)
 @click.option("--rule", multiple=True)
+@click.option("--team", multiple=True, help="Of the service.")
+@click.option("--owner", multiple=True, help="The team or the person that has it now.")
 @click.option("--problem", metavar="PRB-N")
 @click.option("--flag", type=click.Choice(get_args(Flag)))
 @click.option("-q", "--search", metavar="TEXT", help="Within the title, or the id.")
+@click.option("--due", "by_due", is_flag=True, help="What is due first comes first, not the newest.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="0: all there are.")
 @connection
 def incidents_list(
     server: Server, *, as_json: bool, state: Sequence[str], every: bool, service: Sequence[str],
-    priority: Sequence[str], rule: Sequence[str], problem: str | None, flag: str | None, search: str | None, limit: int,
+    priority: Sequence[str], rule: Sequence[str], team: Sequence[str], owner: Sequence[str], problem: str | None,
+    flag: str | None, search: str | None, by_due: bool, limit: int,
 ) -> None:  # fmt: skip
     """Show incidents, newest first."""
     states = () if every else state or ("unresolved",)
     query = [("state", s) for s in states] + [("service", s) for s in service] + [("rule", r) for r in rule]
     query += [("priority", p.upper()) for p in priority]
+    query += [("team", t) for t in team] + [("owner", o) for o in owner]
     query += [(name, text) for name, text in (("problem", problem), ("flag", flag), ("q", search)) if text]
-    found = list(server.items("/api/v1/incidents", query, limit))
+    found = list(server.items("/api/v1/incidents", query, 0 if by_due else limit))
+    if by_due:
+        found = sorted(found, key=words.first_due)[: limit or None]
     if as_json:
         print_json(found)
     elif not found:
@@ -64,7 +71,7 @@ def incidents_list(
         now = SystemClock().now()
         show(words.INCIDENT_HEADERS, [words.incident_row(item, now) for item in found])
         if limit and len(found) == limit:
-            click.echo(f"the newest {limit}; --limit 0 shows all", err=True)
+            click.echo(f"the {'first' if by_due else 'newest'} {limit}; --limit 0 shows all", err=True)
 
 
 @incidents.command("show")

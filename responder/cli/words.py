@@ -14,6 +14,7 @@ PROBLEM_HEADERS: Final = ("ID", "STATE", "SERVICE", "OWNER", "OPENED", "DUE", "I
 SERVICE_HEADERS: Final = ("SERVICE", "STATE", "OPEN", "TEAM", "SLA", "RESPONSE", "RESOLUTION", "AVAILABILITY")
 SILENCE_HEADERS: Final = ("ID", "STATE", "ENDS", "BY", "MATCHERS", "COMMENT")
 ALERTS_SHOWN: Final = 10
+NEVER: Final[Instant] = 1 << 62
 WINDOW_HEADERS: Final = ("NAME", "STATE", "WHEN", "WHAT", "FROM", "REASON")
 COLOURS: Final[Mapping[str, str]] = {
     "P1": "red", "P2": "yellow", "breached": "red", "outage": "red", "degraded": "yellow", "operational": "green",
@@ -288,6 +289,15 @@ def next_due(item: Json, now: Instant) -> Cell:
     if any(clock["state"] == "breached" for clock in clocks):
         return Cell("breached", "red", bold=True)
     return Cell("in " + roughly(min(dues) - now)) if min(dues) >= now else Cell("now", "red")
+
+
+def first_due(item: Json) -> Instant:
+    """Return when the next thing that was promised or limited is due, or was: what a work queue is ordered by."""
+    open_ = item["resolved_at"] is None and item["closed_at"] is None
+    clocks = [("resolution", open_), ("response", open_ and item["acknowledged_at"] is None)]
+    dues = [item["sla"][name]["breached_at"] or item["sla"][name]["due_at"] for name, runs in clocks if runs]
+    dues += [stage["due_at"] for stage in item["stages"][-1:] if stage["ended_at"] is None]
+    return min((parse_instant(due) for due in dues if due), default=NEVER)
 
 
 def ago(at: str, now: Instant) -> str:

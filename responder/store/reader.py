@@ -252,14 +252,14 @@ class Reader:
     def incidents(self, where: Mapping[str, Any], below: int | None, limit: int) -> list[Incident]:
         """Return incidents, newest first, with an id below *below*.
 
-        *where*: ``state``, ``service``, ``priority``, ``rule`` (lists of values), ``ids`` (a short list),
-        ``problem`` (an id), ``flag``, ``q`` (text within the title), ``q_id`` (or this id).
+        *where*: ``state``, ``service``, ``priority``, ``rule``, ``team``, ``owner`` (lists of values), ``ids`` (a
+        short list), ``problem`` (an id), ``flag``, ``q`` (text within the title), ``q_id`` (or this id).
         """
         table = schema.incident
         query = select(table.c.body).order_by(table.c.id.desc()).limit(limit)
         if below is not None:
             query = query.where(table.c.id < below)
-        for name in ("state", "service", "priority", "rule"):
+        for name in ("state", "service", "priority", "rule", "team", "owner"):
             if where.get(name):
                 query = query.where(table.c[name].in_(where[name]))
         if where.get("state") and OVER.isdisjoint(where["state"]):

@@ -417,6 +417,8 @@ class Filters(Form):
     service: list[Wanted] = []
     priority: Annotated[list[Literal["", Priority]], Parts] = []
     rule: list[Wanted] = []
+    team: list[Wanted] = []
+    owner: list[Wanted] = []
     problem: Annotated[str, StringConstraints(pattern=PROBLEM_NAME)] = ""
     flag: Literal["", Flag] = ""
     q: Annotated[str, StringConstraints(pattern=NO_NUL, max_length=200)] = ""
@@ -431,6 +433,8 @@ class Filters(Form):
             "service": [name for name in self.service if name],
             "priority": [name for name in self.priority if name],
             "rule": [name for name in self.rule if name],
+            "team": [name for name in self.team if name],
+            "owner": [name for name in self.owner if name],
             "problem": int(self.problem.removeprefix("PRB-")) if self.problem else None,
             "flag": self.flag,
             "q": self.q,

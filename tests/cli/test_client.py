@@ -44,6 +44,21 @@ def test_a_list_can_be_narrowed(daemon: Running, run: Run, options: list[str], s
     assert [item["id"] for item in found] == shown
 
 
+def test_a_work_queue_has_on_top_what_is_due_first(daemon: Running, run: Run) -> None:
+    def queue(*options: str) -> list[str]:
+        return [item["id"] for item in json.loads(run("incidents", "list", "--json", "--due", *options).stdout)]
+
+    for host in "abc":
+        daemon.fire(host)
+    run("incidents", "ack", "3")
+    run("incidents", "priority", "1", "P1", "--reason", "many customers")
+    run("incidents", "assign", "2", "nina")
+    assert queue() == ["INC-1", "INC-2", "INC-3"], "the graver has less time, and who is answered has more"
+    assert queue("--limit", "1") == ["INC-1"]
+    assert (queue("--owner", "nina"), queue("--owner", "order-ops")) == (["INC-2"], ["INC-1", "INC-3"])
+    assert (len(queue("--team", "order-ops")), queue("--team", "nina")) == (3, [])
+
+
 def test_one_incident_is_shown_with_clocks_alerts_and_what_it_takes(daemon: Running, run: Run) -> None:
     daemon.fire("a")
     text = "\n".join(lines(run("incidents", "show", "inc-1")))

@@ -118,6 +118,8 @@ def test_filters_narrow_a_list_and_empty_ones_do_not(api: Client) -> None:
     assert ids(api, "?service=db") == ["INC-3"]
     assert ids(api, "?priority=P1&priority=P5") == ["INC-3"]
     assert ids(api, "?rule=host-alerts&state=open") == ["INC-1"]
+    api.post("/api/v1/incidents/1/assign", {"to": "nina"})
+    assert ids(api, "?owner=nina&owner=bob&team=&owner=") == ["INC-1"]
     assert ids(api, "?q=SLOW") == ["INC-3"]
     assert ids(api, "?q=0%25+of") == ["INC-3"]
     assert ids(api, "?q=_low") == []
