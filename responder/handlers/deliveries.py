@@ -5,7 +5,7 @@ attempt that was under way and no other. The bytes are written down at the first
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from responder.core import plan, satisfaction, stages
+from responder.core.alert import Alert
 from responder.core.book import Book
 from responder.core.catalogue import ChannelSpec
 from responder.core.desk import Desk, ProblemRow
@@ -259,9 +260,28 @@ class _Look:
         key = (row.id, ended)
         if key not in self._silenced:
             self._silenced[key] = silenced_until(
-                row, self._book, self._resident.silencing, self._resident, self._now, ended=ended
+                row, self._book, self._resident.silencing, _Stored(self._resident), self._now, ended=ended
             )
         return self._silenced[key]
+
+
+class _Stored:
+    """The alerts of incidents, read from the store on the writer's thread: of a storm the newest before all others.
+
+    One that is not silenced is enough, and to read 50,000 takes a third of a second.
+    """
+
+    def __init__(self, resident: Resident) -> None:
+        self._resident = resident
+
+    def firing_of(self, incident: int) -> Iterator[Alert]:
+        newest = self.newest_of(incident, SHOWN)
+        yield from (alert for alert in newest if not alert.ended)
+        if len(newest) == SHOWN:
+            yield from self._resident.firing_of(incident)
+
+    def newest_of(self, incident: int, limit: int) -> list[Alert]:
+        return self._resident.newest_of(incident, limit)
 
 
 def _same(part: Part) -> tuple[str, Subject, str]:

@@ -424,6 +424,21 @@ def test_an_incident_is_silenced_only_while_all_its_firing_alerts_are() -> None:
     assert post.said() == [(50, "opened", 1, 0)]
 
 
+@pytest.mark.parametrize("loud", ["1", "2", "3", None])
+def test_of_a_storm_every_alert_counts_however_many_came_after_it(
+    loud: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("responder.handlers.deliveries.SHOWN", 2)
+    post = Post()
+    post.fire("first")
+    post.silence(6000, quiet="yes")
+    post.at(5)
+    for disk in "123":
+        post.fire("a", disk=disk, quiet="no" if disk == loud else "yes")
+    post.at(60)
+    assert post.said()[1:] == ([] if loud is None else [(30, "opened", 2, 0)])
+
+
 def test_what_ends_while_it_is_silenced_is_never_told() -> None:
     post = Post(AT_ONCE)
     post.silence(600, host="a")
