@@ -513,7 +513,10 @@ def _bound(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except OSError as error:
-        raise CannotListen(f"{host}:{port} can't be listened on: {error.strerror}; another daemon?") from None
+        raise CannotListen(
+            f"{host}:{port} can't be listened on: {error.strerror}; another daemon?\n"
+            "  hint: end that one, or choose another address with listen: or --listen HOST:PORT"
+        ) from None
     return bound
 
 

@@ -67,7 +67,7 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         yield "  " + clean(_stage(stage))
     if item["alerts"]:
         yield ""
-        yield paint(Cell(f"{item['alerts_count']} alerts, newest first", bold=True))
+        yield paint(Cell(f"alerts: {item['alerts_count']}, newest first", bold=True))
         for alert in item["alerts"][:ALERTS_SHOWN]:
             labels = ", ".join(f"{name}={value}" for name, value in sorted(alert["labels"].items()))
             yield f"  {paint(coloured(alert['status']))}  {alert['starts_at']}  {clean(labels)}"

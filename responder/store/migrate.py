@@ -63,7 +63,10 @@ def _step_up(engine: Engine, found: str) -> None:
         try:
             command.upgrade(config, HEAD)
         except CommandError as error:
-            raise StorageError(f"the database has revision {found}, this program knows {HEAD}: {error}") from error
+            raise StorageError(
+                f"the database has revision {found}, and this program knows up to {HEAD}: a newer version has used it\n"
+                "  hint: start that version, or take the backup from before the upgrade"
+            ) from error
         connection.commit()
 
 

@@ -130,7 +130,7 @@ def test_a_port_that_another_process_has_is_one_sentence(daemon: Callable[..., D
     done = Daemon(tmp_path / "other").run("run", "--listen", f"127.0.0.1:{responder.port}", "--log", "text")
     assert done.returncode == 1
     assert (
-        done.stderr.strip().splitlines()[-1].startswith(f"responder: 127.0.0.1:{responder.port} can't be listened on")
+        done.stderr.strip().splitlines()[-2].startswith(f"responder: 127.0.0.1:{responder.port} can't be listened on")
     )
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "other").glob("responder.db*")) == [], "nothing is made in vain"
