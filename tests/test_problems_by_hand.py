@@ -1,10 +1,17 @@
 """What people do to problems while alerts go on: through the whole daemon but its rim, on a virtual clock."""
 
+import random
+from typing import Any
+
+import pytest
+
 from responder.core.desk import ProblemRow
 from responder.core.event import Actor
+from responder.core.lifecycle import Invalid, Refused
+from responder.core.problem import problem_of
 from responder.core.signal import HOUR, MINUTE, SECOND
 from responder.handlers.commands import OpenProblem
-from tests.test_correlating import SHOP, Shop
+from tests.test_correlating import SHOP, Shop, services
 
 
 def storm() -> Shop:
@@ -152,3 +159,56 @@ def test_of_several_known_errors_the_one_with_most_in_common_is_offered() -> Non
     shop.wait(HOUR)
     assert offered(shop, "CpuHigh", "db") == 3
     assert offered(shop, "SwapFull", "db") == 4
+
+
+SEVERAL = """
+problems:
+  - {id: cause, depends: {within: 10m}, owner: ops}
+  - {id: host, group: {same: [instance], at_least: 2, within: 30m}, owner: ops}
+  - {id: back, recur: {same: [rule, service], at_least: 3, within: 30d}, owner: ops}
+"""
+
+
+def something_happens(shop: Shop, chance: random.Random) -> None:
+    """Send an alert or its end, let time pass, or do something to a problem by hand."""
+    incidents, numbers = sorted(shop.rehearsal.resident.incidents), sorted(shop.rehearsal.resident.problems)
+    service, instance = chance.choice(["web", "api", "db", "tape", "x"]), chance.choice("ab")
+    what = chance.randrange(10)
+    match what:
+        case 0 | 1 | 2 | 3 | 4:
+            wait, name = chance.choice([SECOND, MINUTE, 5 * MINUTE]), chance.choice(["CpuHigh", "DiskFull"])
+            shop.fire(wait, name, firing=what != 4, service=service, instance=instance)
+        case 5:
+            shop.wait(chance.choice([MINUTE, HOUR, 3 * HOUR]))
+            shop.forget()
+        case 6 if incidents:
+            by_hand(shop, *chance.sample(incidents, min(2, len(incidents))))
+        case _ if numbers:
+            number, incident = chance.choice(numbers), chance.choice(incidents or [1])
+            known = shop.rehearsal.resident.problems[number].incidents
+            commands: list[tuple[str, dict[str, Any]]] = [
+                ("link", {"incident": incident}), ("unlink", {"incident": incident}), ("cause", {"text": "a fan"}),
+                ("split", {"incidents": chance.sample(known, len(known) // 2 or len(known))}),
+                ("merge", {"into": chance.choice(numbers)}),
+                ("state", {"state": chance.choice(["investigating", "known_error", "resolved", "closed"])}),
+            ]  # fmt: skip
+            name, args = chance.choice(commands)
+            shop.command(name, number, **args)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 15])
+def test_whatever_happens_an_incident_shows_a_problem_that_lists_it_and_is_listed_once(seed: int) -> None:
+    shop, chance = Shop(services(web="api", api="db", db="", tape="") + SEVERAL), random.Random(seed)
+    for _ in range(60):
+        try:
+            something_happens(shop, chance)
+        except (Invalid, Refused):
+            continue
+        rows = {row.problem.id: row for row in shop.problems()}
+        assert [len(set(row.incidents)) for row in rows.values()] == [row.count for row in rows.values()]
+        resident = shop.rehearsal.resident
+        for id, incident in resident.incidents.items():
+            listed = {number for number, row in rows.items() if id in row.incidents}
+            assert incident.problem in listed or (incident.problem is None and not listed & resident.problems.keys())
+            at_work = {problem_of(spec, id, resident.board) for spec in ("cause", "host", "back")}
+            assert at_work & resident.problems.keys() <= listed

@@ -80,6 +80,8 @@ def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
     if incident.problem == of.id or incident.id in row.incidents:
         return row
     former = problem.problem_of(of.spec, incident.id, desk.board)
+    if former is not None:
+        _take_out(desk, book, former, incident.id)
     desk.board.apply(problem.link(of.id, of.spec, incident.id, at, desk.board).rows)
     problems.link(desk, book, of.id, incident.id, "by hand", 1.0, at, "", actor)
     if former is not None and former != of.id:
@@ -91,10 +93,15 @@ def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, act
     incident = desk.incident(args["incident"])
     if incident is None or (incident.problem != row.problem.id and incident.id not in row.incidents):
         raise Invalid("incident names none of this problem", "incident")
-    specs = (row.problem.spec, *(spec.id for spec in book.specs))
-    desk.board.apply(problem.unlink(row.problem.id, args["incident"], specs, desk.board))
+    _take_out(desk, book, row.problem.id, args["incident"])
     problems.unlink(desk, book, row.problem.id, args["incident"], at, actor)
     return desk.problems.get(row.problem.id) or row
+
+
+def _take_out(desk: Desk, book: Book, number: int, incident: int) -> None:
+    """Have correlation forget that the incident is in the problem, whichever entries put it there."""
+    specs = ("", *(spec.id for spec in book.specs))
+    desk.board.apply(problem.unlink(number, incident, specs, desk.board))
 
 
 def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
@@ -116,6 +123,8 @@ def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
         raise Invalid("incidents names one that is not of this problem", "incidents")
     if len(chosen) == row.count:
         raise Invalid("incidents names all of this problem: one at least stays", "incidents")
+    for id in chosen:
+        _take_out(desk, book, row.problem.id, id)
     number = desk.head.next_problem
     desk.board.apply(problem.split(row.problem.id, row.problem.spec, chosen, number, at, desk.board).rows)
     of = row.problem
@@ -195,9 +204,16 @@ def open_by_hand(desk: Desk, book: Book, args: Args, at: Instant, actor: Actor) 
     new = Problem(
         number, "manual", owner, at, title=args["title"], service=args.get("service") or "", due_at=args.get("due")
     )
-    for id in chosen:
+    formers = {id: problem.problem_of("", id, desk.board) for id in chosen}
+    for id, former in formers.items():
+        if former is not None:
+            _take_out(desk, book, former, id)
         desk.board.apply(problem.link(number, "", id, at, desk.board).rows)
-    return problems.begin(desk, book, new, chosen, "by hand", at, actor=actor)
+    row = problems.begin(desk, book, new, chosen, "by hand", at, actor=actor)
+    for id, former in formers.items():
+        if former is not None:
+            problems.unlink(desk, book, former, id, at, actor)
+    return row
 
 
 def _team_of(book: Book, service: str | None, chosen: Sequence[Incident | None], actor: Actor) -> str:

@@ -239,16 +239,15 @@ def unlink(desk: Desk, book: Book, number: int, id: int, at: Instant, actor: Act
         return
     rest = tuple(known for known in row.incidents if known != id)
     _put(desk, row, at, incidents=rest, count=max(len(rest), row.count - 1))
-    instead = incident.problem if incident.problem != number else _other(desk, book, row.problem, id)
+    instead = incident.problem if incident.problem != number else _other(desk, book, number, id)
     data = {"problem": number, "instead": instead}
     desk.record(Event(max(at, incident.last_at), "unlinked", "incident", id, actor, data))
 
 
-def _other(desk: Desk, book: Book, left: Problem, id: int) -> int | None:
-    """Return the problem that another entry of the configuration has the incident in."""
-    links = (desk.board.linked(spec.id, id) for spec in book.specs if spec.id != left.spec)
-    found = (desk.board.held(link.problem) for link in links if link is not None)
-    return next((held.id for held in found if held is not None), None)
+def _other(desk: Desk, book: Book, left: int, id: int) -> int | None:
+    """Return another problem that has the incident: one that a person made, else that of the first entry."""
+    numbers = (problem.problem_of(spec, id, desk.board) for spec in ("", *(spec.id for spec in book.specs)))
+    return next((one for one in numbers if one is not None and one != left and desk.problems.get(one)), None)
 
 
 def _put(desk: Desk, row: ProblemRow, at: Instant, *, incidents: tuple[int, ...], count: int) -> None:
