@@ -532,6 +532,10 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
         extra={"rules": len(daemon.book.rules), "open": len(daemon.resident.incidents),
                "grace": format_span(settings.startup_grace)},
     )  # fmt: skip
+    if not daemon.book.rules:
+        log.warning(
+            'there are no rules, so no signal opens an incident; include: ["pack:default"] takes the default ones'
+        )
     try:
         asyncio.run(daemon.run())
     except (DatabaseError, StorageError, ValueError) as error:  # ValueError: a source or channel that can't be made

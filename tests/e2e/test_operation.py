@@ -136,6 +136,12 @@ def test_a_port_that_another_process_has_is_one_sentence(daemon: Callable[..., D
     assert list((tmp_path / "other").glob("responder.db*")) == [], "nothing is made in vain"
 
 
+def test_a_file_without_rules_is_said_to_open_nothing(daemon: Callable[..., Daemon]) -> None:
+    assert (
+        'there are no rules, so no signal opens an incident; include: [\\"pack:default\\"]' in daemon("rules: []\n").log
+    )
+
+
 def test_sigterm_answers_what_is_open_stores_what_is_queued_and_ends_soon(daemon: Callable[..., Daemon]) -> None:
     responder = daemon(GOOD)
     answered: list[str] = []
