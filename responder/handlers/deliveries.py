@@ -33,6 +33,8 @@ ASKED = 8
 """Incidents of a problem that are asked whether they may be heard of, the most urgent first."""
 SHOWN = 100
 """Occurrences that a message shows, the newest."""
+ABOUT = frozenset({"stage", "warned", "breached", "overdue"})
+"""Of these, what the incident is like now does not say which target, how much of it, or which stage was meant."""
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -352,6 +354,8 @@ def _written(message: Message, book: Book, now: Instant, resident: Resident, loo
         "problem": problem_json(problem) if problem is not None else None,
         "more": len(message.bundle),
     }
+    if part.event in ABOUT:
+        body["about"] = part.about
     if link is not None:
         body["incident"]["satisfaction"]["link"] = link
     if part.problem is not None and problem is not None:

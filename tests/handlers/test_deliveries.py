@@ -188,6 +188,20 @@ def test_who_takes_over_reads_what_the_one_before_says_and_until_when_the_stage_
     assert "\nEnd of inform was due: 2026-01-05 01:02:00 UTC\n" in late and "says" not in late
 
 
+def test_the_body_says_which_target_and_which_stage_it_speaks_of() -> None:
+    post = Post(AT_ONCE)
+    post.fire("a", severity="critical")
+    post.at(1000).do("acknowledge")
+    post.do("handover", to="bob", note="I go home")
+    bodies = [msgspec.json.decode(m.body) for _, m in post.sent]
+    said = [(body["event"], body.get("about")) for body in bodies]
+    stage = {"stage": "restore", "owner": "bob", "note": "I go home", "by": "anna"}
+    assert said == [
+        ("opened", None), ("warned", {"target": "response", "percent": 75}), ("breached", {"target": "response"}),
+        ("overdue", {"stage": "respond", "owner": "ops"}), ("stage", {"stage": "restore", "owner": "ops"}), ("stage", stage),
+    ]  # fmt: skip
+
+
 def test_the_end_says_what_the_one_who_resolved_it_says() -> None:
     post = Post(AT_ONCE)
     post.fire("a")
