@@ -34,6 +34,8 @@ from responder.web.silences import Invalid, decode_silence, gettable, listed
 PREFIX: Final = "/api/v2"
 _LARGE: Final = 256 * 1024
 """Bytes of a body from which it is decoded in a thread: decoding would hold up the loop."""
+CHUNK: Final = 64 * 1024
+"""Bytes from which a part of a long answer leaves."""
 _TRUE: Final = frozenset({"true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"})
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 _ACCEPTED = re.compile(r"(?:^|,)\s*(?:\*/\*|application/(?:\*|json))\s*(?:$|[,;])", re.IGNORECASE)
@@ -325,5 +327,16 @@ async def _in_pages(work: Callable[[], tuple[int, Iterator[bytes]]]) -> Response
 
 
 async def _from_thread(pages: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while page := await asyncio.to_thread(next, pages, b""):
-        yield page
+    while chunk := await asyncio.to_thread(_chunk, pages):
+        yield chunk
+
+
+def _chunk(pages: Iterator[bytes]) -> bytes:
+    """Return the next pages together: a way into a thread and back for each small group would cost more than it."""
+    found, size = [], 0
+    for page in pages:
+        found.append(page)
+        size += len(page)
+        if size >= CHUNK:
+            break
+    return b"".join(found)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import Final, TypeVar
 
 import msgspec
@@ -139,7 +140,15 @@ def group(snapshot: Snapshot, query: Query, alerts: Iterable[Alert]) -> list[Gro
             if key not in groups:
                 groups[key] = Group(Receiver(name), labels, [])
             groups[key].alerts.append(alert)
-    return sorted(groups.values(), key=lambda g: (len(g.labels), sorted(g.labels.items()), g.receiver.name))
+    return sorted(groups.values(), key=_rank)
+
+
+def _rank(of: Group) -> str:
+    """Return what orders groups: by the number of their labels, these, and the receiver.
+
+    As one text: to compare tuples of tuples takes ten times as long, in one go that lets nobody else run.
+    """
+    return "\0".join((f"{len(of.labels):04}", *chain.from_iterable(sorted(of.labels.items())), of.receiver.name))
 
 
 def receivers(snapshot: Snapshot, query: Query, alert: Alert) -> Sequence[str]:

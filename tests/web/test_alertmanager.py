@@ -16,6 +16,7 @@ import pytest
 from responder import metrics
 from responder.core.instant import format_instant, parse_instant, parse_span
 from responder.core.signal import HOUR, MINUTE, SECOND, fingerprint, fingerprint_text
+from responder.web import alertmanager as alertmanager_module
 from responder.web import alerts as alerts_module
 from responder.web.alerts import instant_text
 from responder.web.http import Disconnected
@@ -277,10 +278,13 @@ def test_many_alerts_come_in_pieces(monkeypatch, teams):
     whole = ask(teams, "GET", "/api/v2/alerts")
     groups = ask(teams, "GET", "/api/v2/alerts/groups")
     monkeypatch.setattr(alerts_module, "PAGE", 3)
+    together = ask(teams, "GET", "/api/v2/alerts")
+    monkeypatch.setattr(alertmanager_module, "CHUNK", 1)
     paged = ask(teams, "GET", "/api/v2/alerts")
 
     assert (whole.pieces, paged.pieces) == (1, 5)  # three pages, the end of the array, the end of the answer
-    assert paged.json == whole.json
+    assert together.pieces == 2, "small ones leave together"
+    assert paged.json == together.json == whole.json
     assert "content-length" not in paged.headers
     assert ask(teams, "GET", "/api/v2/alerts/groups").json == groups.json
 
