@@ -452,7 +452,7 @@ class Daemon:
     def _not_loaded(wrong: list[str]) -> list[str]:
         metrics.CONFIG_SUCCESSFUL.set(0)
         for mistake in wrong:
-            log.error("the configuration was not loaded", extra={"error": mistake})
+            log.error("the configuration was not loaded", extra={"error": mistake.replace("\n  hint: ", "; ")})
         return wrong
 
     def _unchangeable(self, settings: Settings) -> list[str]:

@@ -54,6 +54,7 @@ def test_a_bad_file_changes_nothing_and_a_good_one_the_rules(
     responder.configure(BAD)
     said = reload(responder)
     assert "responder.yml:8:5" in said and "incidnet" in said and "incident" in said, said
+    assert 'unknown key \\"incidnet\\"; did you mean \\"incident\\"?' in responder.log, "one line, with the way out"
     assert responder.metric("responder_config_last_reload_successful") == 0
     assert responder.metric("responder_config_last_reload_success_timestamp_seconds") == began
     responder.fire({"alertname": "A"}, {"alertname": "B"})
