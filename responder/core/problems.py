@@ -30,8 +30,8 @@ RANK_EVERY: Final = SECOND
 CHANGE_WINDOW: Final = 30 * MINUTE
 KEPT: Final = 1000
 """Incidents that a problem knows by number, half of them its newest: the root may come last. Every incident names its problem."""
-LOOKED_AT: Final = 200
-"""So many incidents of a problem say what its like looks like."""
+LOOKED_AT: Final = 50
+"""So many incidents of a problem say what its like looks like; those that are closed are read from the store."""
 
 
 class Joining(Struct, frozen=True):
@@ -301,7 +301,7 @@ def rank_again(desk: Desk, book: Book, number: int, at: Instant) -> None:
     causes = rank(clues, book.topology, book.weights, changes)
     rated = problem.rated(row.problem, causes, row.count)
     desk.problems.put(number, msgspec.structs.replace(row, problem=rated, due=None))
-    if row.error is not None or rated.state == "known_error":
+    if rated.state == "known_error":
         know_again(desk, number)
 
 
