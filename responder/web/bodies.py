@@ -30,8 +30,8 @@ _ID = r"[1-9][0-9]{0,17}"
 _INCIDENT = re.compile(rf"(INC-)?{_ID}")
 _PROBLEM = re.compile(rf"(PRB-)?{_ID}")
 _LINK = re.compile(r"^https?://[^\s\x00-\x1f\x7f]+$", re.IGNORECASE)
-PLAIN: Final = r"^[^\x00-\x1f\x7f]+$"
-"""Names are one line and hold nothing that a database or a terminal would stumble over."""
+PLAIN: Final = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+"""Names are one line, more than blanks, and hold nothing that a database or a terminal would stumble over."""
 NOT_EMPTY: Final = r"\S"
 ONE_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
 NO_NUL: Final = r"^[^\x00]*$"

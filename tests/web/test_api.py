@@ -183,6 +183,15 @@ def test_a_service_shows_its_state_open_incidents_and_what_was_kept(api: Client)
     problem(api.get("/api/v1/services/nowhere"), 404)
 
 
+@pytest.mark.parametrize("name", ["", "  ", "\u3000", "a\nb"])
+def test_nobody_is_no_owner(api: Client, name: str) -> None:
+    api.fire("a")
+    for command in ("assign", "handover"):
+        said = problem(api.post(f"/api/v1/incidents/1/{command}", {"to": name}), 422)
+        assert said["detail"] == "to: must be one line of text, and not empty"
+    assert api.get("/api/v1/incidents/1").json()["owner"] == "order-ops"
+
+
 def test_attainment_is_what_was_met_of_what_was_judged(api: Client, house: House) -> None:
     for name in "abcde":
         api.fire(name)
