@@ -306,7 +306,7 @@ def resolve(
     desk.count("incidents_resolved_total", labels)
     step = stages.on_resolve(book, row)
     if step is not None:
-        note = {name: data[name] for name in ("note", "cause") if name in data}
+        note: dict[str, Any] = {name: data[name] for name in ("note", "cause") if name in data}
         row = enter(desk, book, row, step, at, actor, to, note)
     return row
 
