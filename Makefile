@@ -1,4 +1,4 @@
-# make run: the daemon with the default rules on 127.0.0.1:9920.  make test: every test.  Needs Python >= 3.11.
+# make run: the daemon with the default rules on 127.0.0.1:9920 (ARGS="--listen HOST:PORT" and other options).  make test: every test.  Needs Python >= 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := deploy/requirements.lock
@@ -9,7 +9,7 @@ VENV := test -x $(BIN)/python || { $(PYTHON) -c 'import sys; sys.exit(sys.versio
 .PHONY: run test check bench docs lock clean
 
 run: .venv/run
-	$(BIN)/responder run
+	$(BIN)/responder run $(ARGS)
 
 test: .venv/test check
 	$(BIN)/pytest -n auto --dist worksteal

@@ -30,9 +30,9 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def rss(self) -> float:
-        """Return the megabytes it holds in memory."""
+        """Return the megabytes, of 10^6 bytes, that it holds in memory."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024 / 1e6
 
     def get(self, path: str) -> tuple[float, int]:
         """Return the seconds that a request took on a connection of its own, and the bytes of its answer."""
