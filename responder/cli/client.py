@@ -36,7 +36,12 @@ GROUPS: Final[Mapping[str, click.Command]] = {
 
 
 @incidents.command("list")
-@click.option("--state", multiple=True, type=click.Choice(["unresolved", *STATES]), help="Default: unresolved.")
+@click.option(
+    "--state",
+    multiple=True,
+    type=click.Choice(["unresolved", *STATES]),
+    help="Default: unresolved; of an owner resolved too.",
+)
 @click.option("--all", "every", is_flag=True, help="In whatever state.")
 @click.option("--service", multiple=True)
 @click.option("--priority", multiple=True, type=PRIORITIES)
@@ -55,7 +60,8 @@ def incidents_list(
     flag: str | None, search: str | None, by_due: bool, limit: int,
 ) -> None:  # fmt: skip
     """Show incidents, newest first."""
-    states = () if every else state or ("unresolved",)
+    owed = ("unresolved", "resolved") if owner else ("unresolved",)  # to verify, to inform the customer
+    states = () if every else state or owed
     query = [("state", s) for s in states] + [("service", s) for s in service] + [("rule", r) for r in rule]
     query += [("priority", p.upper()) for p in priority]
     query += [("team", t) for t in team] + [("owner", o) for o in owner]

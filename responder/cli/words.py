@@ -280,24 +280,26 @@ def coloured(word: str) -> Cell:
 
 
 def next_due(item: Json, now: Instant) -> Cell:
-    """Return when the next running clock is due, or that one was missed."""
-    clocks = [clock for clock in item["sla"].values() if clock["state"] in ("running", "breached") and clock["due_at"]]
-    open_ = item["resolved_at"] is None and item["closed_at"] is None
-    if not open_ or not clocks:
-        return Cell("-")
-    dues = [parse_instant(clock["due_at"]) for clock in clocks if clock["state"] == "running"]
-    if any(clock["state"] == "breached" for clock in clocks):
+    """Return when the next clock or the stage is due, or that one was missed."""
+    if _is_open(item) and any(clock["state"] == "breached" for clock in item["sla"].values()):
         return Cell("breached", "red", bold=True)
-    return Cell("in " + roughly(min(dues) - now)) if min(dues) >= now else Cell("now", "red")
+    due = first_due(item)
+    if due == NEVER:
+        return Cell("-")
+    return Cell("in " + roughly(due - now)) if due >= now else Cell("overdue", "red")
 
 
 def first_due(item: Json) -> Instant:
     """Return when the next thing that was promised or limited is due, or was: what a work queue is ordered by."""
-    open_ = item["resolved_at"] is None and item["closed_at"] is None
+    open_ = _is_open(item)
     clocks = [("resolution", open_), ("response", open_ and item["acknowledged_at"] is None)]
     dues = [item["sla"][name]["breached_at"] or item["sla"][name]["due_at"] for name, runs in clocks if runs]
     dues += [stage["due_at"] for stage in item["stages"][-1:] if stage["ended_at"] is None]
     return min((parse_instant(due) for due in dues if due), default=NEVER)
+
+
+def _is_open(item: Json) -> bool:
+    return item["resolved_at"] is None and item["closed_at"] is None
 
 
 def ago(at: str, now: Instant) -> str:
