@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -156,7 +155,6 @@ class Daemon:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP loads the configuration again."""
         sys.setswitchinterval(0.0005)
-        gc.set_threshold(20_000, 20, 50)  # what lives here lives long: to look through it seven times a batch is waste
         loop = asyncio.get_running_loop()
         loop.set_default_executor(self._readers)
         self._loop = loop

@@ -125,6 +125,7 @@ class Resident:
         self.reindex()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 50)  # what lives here lives long: to look through it seven times a batch is waste
 
     def reindex(self) -> None:
         """Build what is derived from the rows: key sets and waiting instants."""
