@@ -14,6 +14,7 @@ from responder.core.desk import ProblemRow
 from responder.core.event import Actor
 from responder.core.instant import parse_instant
 from responder.core.outbox import Part
+from responder.core.problem import begun
 from responder.core.problems import put_in_force
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Signal, fingerprint
 from responder.handlers.commands import Loaded, ProblemCommand
@@ -495,7 +496,7 @@ def test_two_systems_that_fail_at_the_same_time_are_told_apart_without_a_label()
 def test_a_giant_problem_knows_its_first_and_newest_incidents_and_counts_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("responder.core.problems.KEPT", 4)
+    monkeypatch.setattr("responder.core.desk.KEPT", 4)
     shop = Shop(SHOP)
     for n in range(7):
         shop.fire(SECOND, f"CpuHigh{n}", service="db")
@@ -509,8 +510,18 @@ def test_a_giant_problem_knows_its_first_and_newest_incidents_and_counts_the_oth
     assert (row.incidents, row.count) == ((2, 6, 7), 5)
 
 
+def test_what_a_giant_problem_lists_is_copied_now_and_then_and_always_right() -> None:
+    row, copied = ProblemRow(begun(None, 1, "ann", 0)), 0
+    for n in range(5000):
+        after = row.taking(n)
+        copied += after.listed is not row.listed
+        row = after
+        assert row.incidents == (*range(n + 1),)[:500] + (*range(500, n + 1),)[-500:]
+    assert (copied, row.count) == (5000 // 32, 5000)
+
+
 def test_a_root_that_comes_last_of_more_than_a_problem_knows_is_named_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("responder.core.problems.KEPT", 10)
+    monkeypatch.setattr("responder.core.desk.KEPT", 10)
     monkeypatch.setattr("responder.core.board.CLUES_AT_MOST", 8)
     shop = Shop(services(db="", **{f"web{n}": "db" for n in range(30)}) + DEPENDS)
     for n in range(30):

@@ -6,7 +6,7 @@ desk (one item of a batch over the batch), or on the resident rows.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -74,12 +74,18 @@ class KeyState(Struct, frozen=True):
     """The (rule, key hash) whose edges fed this key lately; ``absorbs`` asks."""
 
 
+KEPT: Final = 1000
+"""Incidents that a problem knows by number, half of them its newest: the root may come last. Every incident names its problem."""
+_LATEST: Final = 32
+
+
 class ProblemRow(Struct, frozen=True):
     """A problem with its incidents."""
 
     problem: Problem
-    incidents: tuple[int, ...] = ()
-    """The first ones, in the order in which they were linked; of a giant not all."""
+    listed: tuple[int, ...] = msgspec.field(default=(), name="incidents")
+    latest: tuple[int, ...] = ()
+    """Linked after those that are listed: that a giant takes one more copies a few, not a thousand."""
     count: int = 0
     """How many there are."""
     due: Instant | None = None
@@ -90,6 +96,21 @@ class ProblemRow(Struct, frozen=True):
     """Of what people and incidents did to it; causes that are ranked again make none."""
     told: tuple[str, ...] = ()
     """Channels that believe it open."""
+
+    @property
+    def incidents(self) -> tuple[int, ...]:
+        """Return its incidents in the order in which they were linked; of a giant the first and the newest."""
+        known = (*self.listed, *self.latest)
+        return known if len(known) <= KEPT else (*known[: KEPT // 2], *known[-(KEPT // 2) :])
+
+    def taking(self, incident: int) -> "ProblemRow":
+        """Return the row with one more incident."""
+        row = self if len(self.latest) < _LATEST else self.listing(self.incidents)
+        return msgspec.structs.replace(row, latest=(*row.latest, incident), count=row.count + 1)
+
+    def listing(self, incidents: tuple[int, ...]) -> "ProblemRow":
+        """Return the row with just these incidents listed."""
+        return msgspec.structs.replace(self, listed=incidents, latest=())
 
 
 class SourceState(Struct, frozen=True):

@@ -28,8 +28,6 @@ from responder.core.topology import Edge
 RANK_EVERY: Final = SECOND
 """A problem that grows is ranked again at most so often."""
 CHANGE_WINDOW: Final = 30 * MINUTE
-KEPT: Final = 1000
-"""Incidents that a problem knows by number, half of them its newest: the root may come last. Every incident names its problem."""
 LOOKED_AT: Final = 50
 """So many incidents of a problem say what its like looks like; those that are closed are read from the store."""
 
@@ -150,9 +148,9 @@ def _consider(
         next_incident=next_incident,
     )
     decisions = decide(book.specs, onset, desk.board, topology, book.weights, partial(_lives, desk))
-    linked = {found.problem for spec in book.specs if (found := desk.board.linked(spec.id, incident.id))}
-    for number in linked:
-        _soil(desk, number, joining.at)
+    for spec in book.specs:
+        if found := desk.board.linked(spec.id, incident.id):
+            _soil(desk, found.problem, joining.at)
     return decisions
 
 
@@ -214,10 +212,7 @@ def link(
         desk.count("incidents_correlated_total", facts.of(book, incident, "service"))
     if row.problem.resolved_at is not None and incident.opened_at > row.problem.resolved_at:
         row = recurrence.came(desk, row, id, at)
-    known = (*row.incidents, id)
-    if len(known) > KEPT:
-        known = (*known[: KEPT // 2], *known[-(KEPT // 2) :])
-    _put(desk, row, at, incidents=known, count=row.count + 1)
+    _put(desk, row.taking(id), at)
 
 
 def _in(row: ProblemRow, incident: Incident) -> bool:
@@ -238,7 +233,7 @@ def unlink(desk: Desk, book: Book, number: int, id: int, at: Instant, actor: Act
     if row is None or incident is None or not _in(row, incident):
         return
     rest = tuple(known for known in row.incidents if known != id)
-    _put(desk, row, at, incidents=rest, count=max(len(rest), row.count - 1))
+    _put(desk, msgspec.structs.replace(row.listing(rest), count=max(len(rest), row.count - 1)), at)
     instead = incident.problem if incident.problem != number else _other(desk, book, number, id)
     data = {"problem": number, "instead": instead}
     desk.record(Event(max(at, incident.last_at), "unlinked", "incident", id, actor, data))
@@ -250,10 +245,9 @@ def _other(desk: Desk, book: Book, left: int, id: int) -> int | None:
     return next((one for one in numbers if one is not None and one != left and desk.problems.get(one)), None)
 
 
-def _put(desk: Desk, row: ProblemRow, at: Instant, *, incidents: tuple[int, ...], count: int) -> None:
+def _put(desk: Desk, row: ProblemRow, at: Instant) -> None:
     due = row.due or at + RANK_EVERY
-    new = msgspec.structs.replace(row, incidents=incidents, count=count, due=due, version=row.version + 1)
-    desk.problems.put(row.problem.id, new)
+    desk.problems.put(row.problem.id, msgspec.structs.replace(row, due=due, version=row.version + 1))
 
 
 def unite(desk: Desk, book: Book, number: int, into: int, reason: str, at: Instant, actor: Actor) -> None:
@@ -266,7 +260,7 @@ def unite(desk: Desk, book: Book, number: int, into: int, reason: str, at: Insta
         unlink(desk, book, number, id, at, actor)
     target, row = desk.problems.get(into) or target, desk.problems.get(number) or row
     gone = msgspec.structs.replace(row.problem, state="closed", closed_at=at, merged_into=into)
-    empty = msgspec.structs.replace(row, incidents=(), count=0, due=None, error=None)
+    empty = msgspec.structs.replace(row.listing(()), count=0, due=None, error=None)
     plan.problem_ended(
         desk, book, changed(desk, empty, gone, "merged", at, actor, {"into": into, "reason": reason}), at
     )
