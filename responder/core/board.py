@@ -243,7 +243,8 @@ class Board:
         """Return the clues of an incident."""
         known: dict[int, Clue | None] = {}
         for rows in reversed(self._layers):
-            known.update(rows.clues.get(incident, ()))
+            if mine := rows.clues.get(incident):
+                known.update(mine)
         return {key: row for key, row in known.items() if row is not None}
 
     def some_clues(self, incident: int) -> list[Clue]:

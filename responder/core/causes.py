@@ -133,9 +133,13 @@ def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words
     """
     service = labels.get("service") or service
     own = topology.node(service, labels) if service else ""
-    subject = next((topology.node(labels[name], labels) for name in topology.subject_labels if labels.get(name)), "")
+    subject = ""
+    for name in topology.subject_labels:
+        if labels.get(name):
+            subject = topology.node(labels[name], labels)
+            break
     suspect = _suspect(own, subject, topology)
-    apart, who = topology.naming_labels, (service, name_of(subject))
+    apart, who, suspected = topology.naming_labels, (service, name_of(subject)), name_of(suspect)
     rest = [
         (name, value)
         for name, value in labels.items()
@@ -147,7 +151,7 @@ def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words
         kind=kind,
         words=shown,
         suspect=suspect,
-        service=name_of(suspect) if suspect == own or name_of(suspect) in topology.services else "",
+        service=suspected if suspect == own or suspected in topology.services else "",
         call=felt_in_calls(labels, said),
         nodes=tuple([node for node in ((own, subject) if own != subject else (own,)) if node]),
     )
@@ -182,13 +186,15 @@ def remembered(memory: Memory | None, key: int, at: Instant, weights: Weights) -
     """Return the memory as it has faded by *at*; an unknown key was never seen."""
     if memory is None:
         return Memory(key, at=at)
-    age = max(0, at - memory.at)
+    if memory.at >= at:
+        return memory
+    age = at - memory.at
     return Memory(
         key,
         memory.slow * 0.5 ** (age / weights.slow),
         memory.fast * 0.5 ** (age / weights.fast),
         memory.alone * 0.5 ** (age / weights.alone),
-        max(at, memory.at),
+        at,
     )
 
 
@@ -217,8 +223,8 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
 
 def earlier(problems: Memory, started_at: Instant, at: Instant, weights: Weights) -> Memory:
     """Return the memory of problems without the one that began then: for an alert that joins it."""
-    this = remembered(took_part(Memory(0, at=started_at)), 0, at, weights)
-    slow, fast = problems.slow - this.slow, problems.fast - this.fast
+    age = max(0, at - started_at)
+    slow, fast = problems.slow - 0.5 ** (age / weights.slow), problems.fast - 0.5 ** (age / weights.fast)
     return replace(problems, slow=max(0.0, slow), fast=max(0.0, fast))
 
 
@@ -312,6 +318,8 @@ def _rings(beneath: Mapping[Node, Iterable[Node]]) -> dict[Node, int]:
 def _suspect(own: Node, subject: Node, topology: Topology) -> Node:
     """Return what the alert counts for: instances for their service, hosts for themselves."""
     if not subject or subject == own:
+        return own
+    if own and not topology.knows(subject):
         return own
     if (owner := topology.owner(subject)) is not None and (not own or owner == name_of(own)):
         return own or topology.over(subject)[0]

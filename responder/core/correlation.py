@@ -12,7 +12,7 @@ trickle in all day that nobody could call usual one by one, the *pulse* of the s
 running median of onsets a minute) says how many at once are news.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -153,25 +153,25 @@ class Place(Struct, frozen=True):
             anchors += [other for node in self.nodes for other, _ in topology.rings(node)[0]]
         return anchors
 
-    def sought(self, topology: Topology) -> list[tuple[str, int]]:
-        """Return the anchors that lead to its like with the steps to them, the nearest first.
+    def sought(self, topology: Topology) -> Iterator[tuple[str, int]]:
+        """Yield the anchors that lead to its like with the steps to them, the nearest first.
 
         What is filed reaches one step and what is sought two, so three steps relate. With
         ``same``, an incident that the topology does not know is related by the equal labels
         alone; what the topology knows to be apart stays apart.
         """
         if not isinstance(self.how, Depends):
-            return [(EQUAL, 0)]
-        beside: list[tuple[str, int]] = []
-        far: list[tuple[str, int]] = []
-        if self.known or not self.how.same:
-            for node in self.nodes:
-                near, farther = topology.rings(node)
-                beside += near
-                far += farther
+            yield EQUAL, 0
+            return
+        nodes = self.nodes if self.known or not self.how.same else ()
+        for node in nodes:
+            yield from topology.rings(node)[0]
         if self.how.same:
-            beside += [(_ANY, 1)] if self.known else [(_ANY, 1), (_KNOWN, 1)]
-        return beside + far
+            yield _ANY, 1
+            if not self.known:
+                yield _KNOWN, 1
+        for node in nodes:
+            yield from topology.rings(node)[1]
 
 
 def place(spec: ProblemSpec, onset: Onset, topology: Topology) -> Place | None:
@@ -202,7 +202,7 @@ def _note(onset: Onset, desk: _Desk) -> tuple[bool, bool]:
     mine = desk.layer.rows.clues.setdefault(onset.incident, {})
     if known is None:
         problems = _recall(0, at, desk)
-        if desk.layer.clue_count(onset.incident) < _CLUES_OF_ONE:
+        if onset.opens or desk.layer.clue_count(onset.incident) < _CLUES_OF_ONE:
             mine[key] = clue(onset.fact, at, memory, problems)
         return memory.alone < USUAL, False
     count = known.count + 1 if at - known.last_at < HOUR else 1
@@ -281,6 +281,8 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
             else:
                 link = layer.linked(spec.id, incident)
                 held = None if link is None else layer.held(link.problem) or _CLOSED
+                if held is not None and held.id in problems and problems[held.id][1] <= steps:
+                    break  # known from nearer; whether this one lives says no more
                 held = seen[incident] = held if lives(incident) else _CLOSED
             if held is not None and _current(held, within, at):
                 if held.id not in problems or steps < problems[held.id][1]:
@@ -303,17 +305,16 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
 def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[float, str]:
     """Return the score and, in words that can be checked, why two incidents belong together."""
     others = {node: None for one in desk.layer.some_clues(incident)[:8] for node in one.fact.nodes}
-    nearest: tuple[int, str, str] | None = None
-    for node in where.nodes if isinstance(where.how, Depends) else ():
-        near = desk.topology.near(node)
-        for other in others if where.known else others.keys() & {node}:
-            steps = near.get(other, 3)
-            if nearest is None or steps <= nearest[0]:
-                pair = steps, name_of(node), name_of(other)
-                nearest = pair if nearest is None else min(nearest, pair)
-    if nearest is None:
+    pairs = [
+        (near.get(other, 3), node, other)
+        for node in (where.nodes if isinstance(where.how, Depends) else ())
+        for near in (desk.topology.near(node),)
+        for other in (others if where.known else others.keys() & {node})
+    ]
+    if not pairs:
         return 1.0, f"equal {where.alike}"
-    steps, here, there = nearest
+    steps, node, other = min(pairs)
+    here, there = name_of(node), name_of(other)
     if not steps:
         return 1.0, f"both at {here}"
     return round(1 / (1 + steps), 3), f"{here} is {steps} step{'s' * (steps > 1)} from {there}"

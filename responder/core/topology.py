@@ -111,8 +111,7 @@ class Topology:
         """Say whether any edge touches the node."""
         if node in self._under or node in self._over:
             return True
-        name = name_of(node)
-        return name in self._under or name in self._over
+        return _SEPARATOR in node and self.knows(name_of(node))
 
     def shown_by(self, labels: Labels, at: Instant) -> tuple[Edge, ...]:
         """Return the edges that an alert's labels show and that are worth storing: new ones, and hourly a sighting."""
