@@ -84,15 +84,18 @@ def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incide
             part = _part("overdue", row, event)
             _tell(desk, _lead_hears(book, row, row.team), replace(part, about={"stage": row.stage, "news": True}))
         case "priority_changed" | "assigned" | "flagged" if before is not None and not over(row):
-            waits = book.holds and row.priority == "P1"  # for a root: a P1 never does
-            known = {*row.told, *(() if waits else _opening_hears(book, before))}
-            channels = [name for name in _opening_hears(book, row) if name not in known]
-            _tell(desk, channels, _part("opened", row, event))
+            part, channels = _part("opened", row, event), _opening_hears(book, row)
+            if row.priority < before.priority:
+                part = replace(part, about={**part.about, "raised_from": before.priority})
+            else:
+                known = {*row.told, *_opening_hears(book, before)}
+                channels = [name for name in channels if name not in known]
+            _tell(desk, channels, part)
         case "resolved" | "cancelled" if before is not None and not over(before):
             channels = [name for name in row.told if _hears_the_end(book, row, name)]
             _tell(desk, channels, _part("resolved", row, event))
         case "notified":
-            _after_delivery(desk, book, row, event)
+            _after_delivery(desk, book, before, row, event)
 
 
 def over(row: "Incident") -> bool:
@@ -283,7 +286,8 @@ def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool
     told = channel in row.told
     match part.event:
         case "opened":
-            return told or (over(row) and not _momentary(part, row))
+            raised = row.priority < part.about.get("raised_from", "")
+            return (told and not raised) or (over(row) and not _momentary(part, row))
         case "repeat":
             return not told or over(row) or row.acknowledged_at is not None
         case "resolved":
@@ -333,16 +337,17 @@ def suppression(
     return None
 
 
-def _after_delivery(desk: "Desk", book: "Book", row: "Incident", event: Event) -> None:
+def _after_delivery(desk: "Desk", book: "Book", before: "Incident | None", row: "Incident", event: Event) -> None:
     """Correct what a channel believes when the incident went on while the message was under way; plan the repeat."""
-    channel, told = event.data["channel"], event.data.get("told")
+    channel, told, kind = event.data["channel"], event.data.get("told"), event.data["event"]
+    first = kind == "opened" and (before is None or channel not in before.told)
     if told is True and over(row):
         if _hears_the_end(book, row, channel):
             _tell(desk, [channel], Part("resolved", row.id, event.at))
     elif told is False and not over(row):
         if channel in _opening_hears(book, row):
             _tell(desk, [channel], Part("opened", row.id, event.at))
-    elif event.data["event"] in ("opened", "repeat") and told is True and row.acknowledged_at is None:
+    elif (first or kind == "repeat") and told is True and row.acknowledged_at is None:
         repeat = book.channel(channel).repeat
         if repeat is not None:
             again = Part("repeat", row.id, event.at + repeat)

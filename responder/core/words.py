@@ -119,6 +119,8 @@ def text_of_problem(
 def _happened(part: Part, row: Incident) -> str:
     about = part.about
     match part.event:
+        case "opened" if "raised_from" in about:
+            return f"raised from {about['raised_from']}"
         case "opened":
             return "again" if row.reopened else ""
         case "repeat":
@@ -143,7 +145,7 @@ def _sentence(part: Part, row: Incident) -> str:
         happened += {"manual": " by hand", "recovered": " by itself", "expired": ": nobody reports it any more"}.get(
             row.resolution, ""
         )
-    elif part.event == "opened" and row.reopened and part.about.get("reason"):
+    elif part.event == "opened" and happened and part.about.get("reason"):
         happened += f", {part.about['reason']}"
     late = " (told late)" if part.about.get("late") else ""
     return f"{row.title}{' - ' + happened if happened else ''}{late}"
