@@ -188,7 +188,7 @@ def _said(row: Incident, alert: Alert | None) -> list[str]:
     """Return what the newest alert says in words, unless the incident says it already."""
     if alert is None:
         return []
-    known = {row.title, row.description}
+    known = f"{row.title}\n{row.description}"
     words = [alert.annotations.get(name, "").strip() for name in ("summary", "description", "message")]
     return [word for word in dict.fromkeys(words) if word and word not in known]
 

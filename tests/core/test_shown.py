@@ -122,3 +122,11 @@ def test_an_incident_shows_for_whom_it_waits_and_why_it_was() -> None:
     assert shown() == (None, "a full disk")
     story.command("reopen", reason="not over")
     assert shown() == (None, None)
+
+
+def test_what_the_title_says_is_not_said_again() -> None:
+    said = {"summary": "disk of db is full", "description": "3 GB left of 500"}
+    alert = Alert(1, 1, "am-api", {}, said, NOW, None, NOW)
+    row = replace(incident(), title="DiskFull: disk of db is full")
+    text = text_of(Part("opened", 1, NOW), row, BOOK.terms("shop"), NOW, "http://r", alert=alert)
+    assert text.startswith("DiskFull: disk of db is full\n3 GB left of 500\n\nService: shop\n")
