@@ -4,7 +4,8 @@ Each different alert of a problem is one *clue*. Its weight is the product of
 
 - rarity: how surprising it is that this very alert takes part in a problem, judged by a
   memory that fades slowly and by one that fades fast;
-- specificity: the fewer suspects show the same kind of alert, the more it says;
+- specificity: the fewer suspects show the same kind of alert, the more it says, and of those of
+  one suspect the second says a half, the third a third: its instances make it no likelier;
 - earliness: e^(-age / 120 s) since the problem's first alert;
 - kind: what is felt in calls between services (latency, errors) weighs .15 of what an
   entity says about itself (processor, memory, disk, restarts).
@@ -44,7 +45,7 @@ _RESOURCE: Final = re.compile(
 )
 _CALL: Final = re.compile(
     r"latenc(y|ies)|slow(ly|er)?|durations?|rtt|responses?|timeouts?|apdex|errors?|"
-    r"success|fail(ed|ure|ures|ing)?|5xx|4xx|requests?|availability|unavailable|burn(rate)?|slo|rpc"
+    r"errs?|success|fail(ed|ure|ures|ing)?|5xx|4xx|requests?|availability|unavailable|burn(rate)?|slo|rpc"
 )
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+[a-z]+|i/o", re.ASCII)
 
@@ -252,10 +253,12 @@ def rank(
     score: dict[Node, float] = {}
     symptom: dict[Node, float] = {}
     best: dict[Node, tuple[float, Clue]] = {}
-    for one in clues:
+    alike: dict[tuple[Node, int], int] = {}
+    for one in sorted(clues, key=lambda one: (one.first_at, one.fact.key)):
         node = one.fact.suspect
+        alike[node, one.fact.kind] = nth = alike.get((node, one.fact.kind), 0) + 1
         weight = one.rarity * exp((start - one.first_at) / weights.earliness)
-        weight /= len(shows[one.fact.kind]) ** weights.specificity
+        weight /= nth * len(shows[one.fact.kind]) ** weights.specificity
         if one.fact.call:
             weight *= weights.call
             symptom[node] = symptom.get(node, 0.0) + weight

@@ -67,6 +67,16 @@ def test_the_fewer_show_the_same_kind_of_alert_the_more_it_says():
     assert named(*everywhere, seen({"alertname": "CpuUp", "service": "odd"}, 40))[0] == "odd"
 
 
+@pytest.mark.parametrize(("kinds", "instances"), [(7, 4), (1, 40)])
+def test_many_instances_of_those_that_rest_on_it_do_not_outweigh_the_one_alert_of_the_root(kinds, instances):
+    topology = Topology({"db": [], **{f"s{n}": ["db"] for n in range(20)}})
+    storm = [
+        seen({"alertname": f"Bad{kind}", "service": f"s{n}", "instance": f"h{n}-{instance}"}, n % 30, topology)
+        for n in range(20) for kind in range(kinds) for instance in range(instances)
+    ]  # fmt: skip
+    assert named(*storm, seen({"alertname": "DbDown", "service": "db"}, 2, topology), topology=topology)[0] == "db"
+
+
 def test_a_lasting_alert_loses_weight_from_the_second_problem_on():
     weights, memory, problems, rarities = Weights(), None, None, []
     for n in range(4):
@@ -113,6 +123,7 @@ def test_the_reason_is_in_words_that_an_engineer_can_check():
         ({}, "HighLatency", True),
         ({}, "api_request_duration_seconds above 2", True),
         ({}, "HTTP5xx errors", True),
+        ({}, "RpcErr", True),
         ({}, "NodeDiskFull", False),
         ({}, "disk latency of sda", False),
         ({}, "PodCrashLooping", False),
