@@ -338,6 +338,9 @@ class Daemon:
             await self.intake.submit(upkeep.Settle())
         except Unavailable:
             return  # logged by the intake; the next hour does it
+        except Exception:  # nobody waits for it who could say so
+            log.exception("what is old could not be forgotten; the next hour tries again")
+            return
         self._log_head(now)
 
     def _log_head(self, now: Instant) -> None:
