@@ -306,6 +306,23 @@ def test_what_comes_three_times_in_a_month_is_a_problem_across_restarts(tmp_path
     assert (row.problem.origin, row.count, row.problem.due_at) == ("recur", 3, row.problem.opened_at + 80 * HOUR)
 
 
+def test_what_opens_inside_a_maintenance_is_no_trend() -> None:
+    shop = Shop(
+        MONTHLY
+        + "maintenance: [{name: move, services: [db], from: 2026-01-05T00:00:00Z, to: 2026-01-06T00:00:00Z, reason: x}]\n"
+    )
+    for _ in range(4):
+        shop.blink(HOUR, "DiskFull", service="db")
+        shop.wait(HOUR)
+    assert shop.problems() == []
+    shop.wait(24 * HOUR)
+    for _ in range(3):
+        assert shop.problems() == []
+        shop.blink(0, "DiskFull", service="db")
+        shop.wait(24 * HOUR)
+    assert [row.count for row in shop.problems()] == [3]
+
+
 def test_after_its_problem_is_closed_what_recurs_is_counted_anew_also_when_upkeep_has_looked_at_it() -> None:
     shop = Shop(MONTHLY)
     problems = []

@@ -40,6 +40,8 @@ class Onset(Struct, frozen=True):
     """The number of a problem that this may start."""
     next_incident: int = 0
     """The number of an incident that this may open instead of joining; 0: it joins in any case."""
+    planned: bool = False
+    """The incident opens inside a maintenance of its service."""
 
 
 # What is remembered.

@@ -116,6 +116,8 @@ def decide(
         match spec.how:
             case Depends() as how:
                 found = _depends(spec, how, onset, telling, again, desk)
+            case Recur() if onset.planned:
+                found = []  # what maintenance brings about is no trend
             case Group() | Recur() as how:
                 found = _alike(spec, how, onset, desk) if onset.opens else []
         decisions += found

@@ -146,6 +146,7 @@ def _consider(
         at=joining.at,
         next_problem=desk.head.next_problem,
         next_incident=next_incident,
+        planned="planned" in incident.flags,
     )
     decisions = decide(book.specs, onset, desk.board, topology, book.weights, partial(_lives, desk))
     for spec in book.specs:
