@@ -43,6 +43,16 @@ _DELIVERED: Final = select(func.max(schema.alert.c.updated_at)).where(
 )
 
 
+_NEWEST: Final = (
+    select(schema.links.c.alert_id)
+    .where(schema.links.c.incident_id == bindparam("incident"))
+    .order_by(schema.links.c.alert_id.desc())
+)
+_COUNTS: Final = (
+    select(schema.links.c.incident_id, func.count())
+    .where(schema.links.c.incident_id.in_(bindparam("incidents", expanding=True)))
+    .group_by(schema.links.c.incident_id)
+)
 _LIVING: Final = (
     select(schema.incident.c.id)
     .where(schema.incident.c.closed_at.is_(None))
@@ -285,11 +295,26 @@ class Reader:
 
     def alerts_of(self, incident: int, limit: int | None) -> list[Alert]:
         """Return the newest occurrences of an incident, newest first."""
-        table, links = schema.alert, schema.links
-        newest = select(links.c.alert_id).where(links.c.incident_id == incident).order_by(links.c.alert_id.desc())
-        query = select(table).where(table.c.id.in_(newest.limit(limit) if limit is not None else newest))
+        return self.newest_alerts([incident], limit)[incident]
+
+    def newest_alerts(self, incidents: Sequence[int], limit: int | None) -> dict[int, list[Alert]]:
+        """Return the newest occurrences of each incident, newest first; all of them without a limit.
+
+        One statement an incident: it reads no more of the index than it gives, however many joined.
+        """
+        table, newest = schema.alert, _NEWEST if limit is None else _NEWEST.limit(limit)
+        query = select(table).where(table.c.id.in_(newest)).order_by(table.c.id.desc())
         with self._engine.connect() as connection:
-            return [rows.alert_of(tuple(row)) for row in connection.execute(query.order_by(table.c.id.desc()))]
+            return {
+                id: [rows.alert_of(tuple(row)) for row in connection.execute(query, {"incident": id})]
+                for id in incidents
+            }
+
+    def counts_of(self, incidents: Sequence[int]) -> dict[int, int]:
+        """Return how many occurrences ever joined each incident."""
+        with self._engine.connect() as connection:
+            found = {row[0]: row[1] for row in connection.execute(_COUNTS, {"incidents": list(incidents)})}
+        return {id: found.get(id, 0) for id in incidents}
 
     def alerts_between(self, first: int, last: int) -> dict[int, list[Alert]]:
         """Return all occurrences of the incidents with these numbers and those between, newest first."""

@@ -45,24 +45,23 @@ def retain(engine: Engine, signals_before: Instant, closed_before: Instant, afte
     hashes of events stay, so the chain can still be walked.
     """
     with engine.begin() as connection:
-        touched = _forget_closed(connection, schema.incident, "incident", closed_before)
-        touched += _forget_closed(connection, schema.problem, "problem", closed_before)
+        touched = _forget_closed(connection, schema.incident, closed_before)
+        touched += _forget_closed(connection, schema.problem, closed_before)
         reached = _forget_ended(connection, signals_before, after)
         touched += _forget_sent(connection, signals_before)
     return after if reached is None and touched else reached
 
 
-def _forget_closed(connection: Connection, table: Table, kind: str, before: Instant) -> int:
+def _forget_closed(connection: Connection, table: Table, before: Instant) -> int:
     found = connection.execute(select(table.c.id).where(table.c.closed_at < before).limit(SLICE))
     ids = [id for (id,) in found]
     if ids:
         event = schema.event
+        theirs = event.c.subject_kind == table.name, event.c.subject_id.in_(ids)
+        connection.execute(update(event).where(*theirs).values(body=None))
         if table is schema.incident:
             for links in (schema.incident_alert, schema.incident_alert_recent):
                 connection.execute(delete(links).where(links.c.incident_id.in_(ids)))
-        connection.execute(
-            update(event).where(event.c.subject_kind == kind, event.c.subject_id.in_(ids)).values(body=None)
-        )
         connection.execute(delete(table).where(table.c.id.in_(ids)))
     return len(ids)
 

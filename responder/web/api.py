@@ -23,7 +23,6 @@ from responder.core.signal import MINUTE
 from responder.handlers.commands import Command, NotFound, OpenByHand, Outdated, RecordChange
 from responder.intake import Unavailable
 from responder.store.changes import changes_by, newest_changes
-from responder.store.occurrences import counts_of, newest_alerts
 from responder.store.transaction import DataRefused
 from responder.web import bodies, http, views
 from responder.web.endpoint import PREFIX, Backend, IfMatch, actor_of, encode, json_answer, version_of
@@ -242,8 +241,8 @@ class Incidents:
     ) -> Sequence[bytes]:
         backend = self._backend
         book, now, resident = backend.book(), backend.now(), backend.resident.incidents
-        alerts = newest_alerts(backend.reader, [row.id for row in rows], newest)
-        counts = counts_of(backend.reader, [row.id for row in rows if row.id not in resident])
+        alerts = backend.reader.newest_alerts([row.id for row in rows], newest)
+        counts = backend.reader.counts_of([row.id for row in rows if row.id not in resident])
         if quiet is None:
             quiet = silenced(backend.resident, backend.reader, book, rows, now)
         changes = changes_by(backend.reader, [id for row in rows for id in row.changes])

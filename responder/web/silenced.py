@@ -11,15 +11,12 @@ from responder.core.plan import over
 from responder.core.signal import Instant
 from responder.core.silenced import hears_alerts, silenced_until
 from responder.resident import Resident
-from responder.store.occurrences import newest_alerts
 from responder.store.reader import Reader
 
 FLAG: Final = "suppressed"
 
 
-def silenced(
-    resident: Resident, reader: Reader, book: Book, incidents: Sequence[Incident], now: Instant
-) -> set[int]:  # fmt: skip
+def silenced(resident: Resident, reader: Reader, book: Book, incidents: Sequence[Incident], now: Instant) -> set[int]:
     """Return the ids of those that silences keep quiet; :mod:`responder.core.silenced` is the rule.
 
     The alerts in memory are looked through once, and only while a silence is in force.
@@ -28,11 +25,8 @@ def silenced(
     if not silences.any_active(now):
         return set()
     known = _Known(resident, reader, [row for row in incidents if hears_alerts(row, book)])
-    return {
-        row.id
-        for row in incidents
-        if silenced_until(row, book, silences, known, now, ended=over(row)) is not None
-    }  # fmt: skip
+    ends = {row.id: silenced_until(row, book, silences, known, now, ended=over(row)) for row in incidents}
+    return {id for id, end in ends.items() if end is not None}
 
 
 class _Known:
@@ -47,7 +41,7 @@ class _Known:
                     if joined.incident in asked:
                         self._firing[joined.incident].append(alert)
         waiting = [row.id for row in rows if row.id not in self._firing and not over(row)]
-        self._newest = newest_alerts(reader, waiting, 1) if waiting else {}
+        self._newest = reader.newest_alerts(waiting, 1) if waiting else {}
 
     def firing_of(self, incident: int) -> Sequence[Alert]:
         return self._firing.get(incident, ())

@@ -19,7 +19,6 @@ from responder.handlers.signals import PollFailed, Pushed
 from responder.resident import Resident
 from responder.store import chain, migrate, schema, transaction, upkeep
 from responder.store.engine import StorageError, open_engine
-from responder.store.occurrences import counts_of, newest_alerts
 from responder.store.transaction import DataRefused, Fenced
 from tests.store.conftest import START, House, Place, alert, book_of
 
@@ -357,8 +356,8 @@ def alerts_known(house: House) -> object:
         [[alert.labels["n"] for alert in reader.alerts_of(1, limit)] for limit in (3, None)],
         [sorted(alert.labels["n"] for alert in reader.firing_of(id)) for id in (1, 2)],
         {id: len(alerts) for id, alerts in reader.alerts_between(1, 2).items()},
-        {id: [alert.labels["n"] for alert in found] for id, found in newest_alerts(reader, [1, 2], 2).items()},
-        counts_of(reader, [1, 2]),
+        {id: [alert.labels["n"] for alert in found] for id, found in reader.newest_alerts([1, 2], 2).items()},
+        reader.counts_of([1, 2]),
     ]
 
 
@@ -367,7 +366,7 @@ def test_links_are_the_same_to_every_reader_before_and_after_they_are_filed(
 ) -> None:
     house.take(Pushed("am-api", [alert("ab"[n % 2], n=str(n)) for n in range(8)]))
     assert filed(house) == 0
-    assert counts_of(house.reader, [1, 2]) == {1: 4, 2: 4}
+    assert house.reader.counts_of([1, 2]) == {1: 4, 2: 4}
     before = alerts_known(house)
     monkeypatch.setattr(transaction, "RECENT", 10)
     house.take(Pushed("am-api", [alert("c", n=str(n)) for n in range(2)]))
@@ -376,7 +375,7 @@ def test_links_are_the_same_to_every_reader_before_and_after_they_are_filed(
     assert house.reader.alerts_counts() == {1: 4, 2: 4, 3: 2}
     house.take(Pushed("am-api", [alert("a", n="late")]))
     assert filed(house) == 10
-    assert counts_of(house.reader, [1]) == {1: 5}
+    assert house.reader.counts_of([1]) == {1: 5}
     assert [a.labels["n"] for a in house.reader.alerts_of(1, 2)] == ["late", "6"]
     assert rebuilt(house).incidents[1].alerts_count == 5
 
@@ -471,7 +470,7 @@ READS: list[Callable[[House], object]] = [
     lambda house: house.reader.alerts_counts(),
     lambda house: house.reader.incidents({"state": ["open", "resolved"]}, None, 9),
     lambda house: house.reader.firing_of(1),
-    lambda house: newest_alerts(house.reader, [1, 2], 3),
+    lambda house: house.reader.newest_alerts([1, 2], 3),
 ]
 
 
