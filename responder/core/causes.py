@@ -204,7 +204,9 @@ def took_part(memory: Memory) -> Memory:
     return replace(memory, slow=memory.slow + 1, fast=memory.fast + 1, alone=max(0.0, memory.alone - 1))
 
 
-def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
+def clue(
+    found: Fact, at: Instant, memory: Memory, problems: Memory, filed: tuple[tuple[str, Instant], ...] = ()
+) -> Clue:
     """Return the clue that an alert gives at its first appearance in a problem.
 
     The rarity is fixed here, so that ranking asks no memory: the surprise (-log of the
@@ -219,6 +221,7 @@ def clue(found: Fact, at: Instant, memory: Memory, problems: Memory) -> Clue:
         slow=min(1.0, memory.slow / problems.slow) if problems.slow >= 0.5 else 0.0,
         fast=min(1.0, memory.fast / problems.fast) if problems.fast >= 0.5 else 0.0,
         rarity=surprise / (1.0 + memory.alone) ** 2,
+        filed=filed,
     )
 
 

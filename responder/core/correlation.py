@@ -35,7 +35,7 @@ from responder.core.board import (
     newest,
 )
 from responder.core.catalogue import Depends, Group, How, ProblemSpec, Recur
-from responder.core.causes import Memory, Weights, clue, earlier, remembered, took_part
+from responder.core.causes import Clue, Memory, Weights, clue, earlier, remembered, took_part
 from responder.core.instant import format_span
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Labels, Span
 from responder.core.topology import Node, Topology, name_of
@@ -74,6 +74,12 @@ class _Desk(Struct):
     topology: Topology
     weights: Weights
     lives: Lives = _always
+    memory: Memory = Memory(0)
+    """Of the onset's alert, as it was before it."""
+    problems: Memory = Memory(0)
+    """Of problems as such, as it was before the onset."""
+    clue: Clue | None = None
+    """What the onset's alert says in its incident, as it is to be written down; none when the incident has too many."""
 
 
 class _Found(Struct):
@@ -110,6 +116,8 @@ def decide(
     """
     specs = tuple(specs)
     desk = _Desk(layer, topology, weights, lives)
+    incident, key, at = onset.incident, onset.fact.key, onset.at
+    desk.memory, desk.problems = _recall(key, at, desk), _recall(0, at, desk)
     telling, again = _note(onset, desk)
     decisions: list[Decision] = []
     for spec in specs:
@@ -126,8 +134,9 @@ def decide(
         if any(isinstance(one, Part) for one in found):
             break  # for the others the new incident opens like any other
     if not decisions and not any(_at_work(spec, onset, desk) for spec in specs):
-        memory = _recall(onset.fact.key, onset.at, desk)
-        desk.layer.rows.memory[memory.key] = replace(memory, alone=memory.alone + 1)
+        layer.rows.memory[key] = replace(desk.memory, alone=desk.memory.alone + 1)
+    if desk.clue is not None:
+        layer.rows.clues[incident][key] = desk.clue
     return tuple(decisions)
 
 
@@ -197,19 +206,18 @@ def same_values(same: tuple[str, ...], rule: str, service: str, labels: Labels) 
 
 
 def _note(onset: Onset, desk: _Desk) -> tuple[bool, bool]:
-    """Write down the onset's clue; say whether the alert is telling, and whether it began again after a pause."""
-    key, at = onset.fact.key, onset.at
-    memory = _recall(key, at, desk)
-    known = desk.layer.clue(onset.incident, key)
-    mine = desk.layer.rows.clues.setdefault(onset.incident, {})
+    """Note the onset's clue; say whether the alert is telling, and whether it began again after a pause."""
+    key, at, layer = onset.fact.key, onset.at, desk.layer
+    known = None if onset.opens else layer.clue(onset.incident, key)
     if known is None:
-        problems = _recall(0, at, desk)
-        if onset.opens or desk.layer.clue_count(onset.incident) < _CLUES_OF_ONE:
-            mine[key] = clue(onset.fact, at, memory, problems)
-        return memory.alone < USUAL, False
-    count = known.count + 1 if at - known.last_at < HOUR else 1
-    mine[key] = replace(known, last_at=at, count=count)
-    return memory.alone < USUAL and count < FLAPS, at - known.last_at > _PAUSED
+        if not onset.opens and layer.clue_count(onset.incident) >= _CLUES_OF_ONE:
+            return desk.memory.alone < USUAL, False
+        made, again = clue(onset.fact, at, desk.memory, desk.problems), False
+    else:
+        count = known.count + 1 if at - known.last_at < HOUR else 1
+        made, again = replace(known, last_at=at, count=count), at - known.last_at > _PAUSED
+    desk.clue = layer.rows.clues.setdefault(onset.incident, {})[key] = made
+    return desk.memory.alone < USUAL and made.count < FLAPS, again
 
 
 def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again: bool, desk: _Desk) -> list[Decision]:
@@ -306,16 +314,17 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
 
 def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[float, str]:
     """Return the score and, in words that can be checked, why two incidents belong together."""
-    others = {node: None for one in desk.layer.some_clues(incident)[:8] for node in one.fact.nodes}
-    pairs = [
-        (near.get(other, 3), node, other)
-        for node in (where.nodes if isinstance(where.how, Depends) else ())
-        for near in (desk.topology.near(node),)
-        for other in (others if where.known else others.keys() & {node})
-    ]
-    if not pairs:
+    nearest: tuple[int, Node, Node] | None = None
+    if isinstance(where.how, Depends):
+        others = {node for one in desk.layer.some_clues(incident)[:8] for node in one.fact.nodes}
+        for node in where.nodes:
+            near = desk.topology.near(node)
+            for other in others if where.known else others & {node}:
+                pair = near.get(other, 3), node, other
+                nearest = pair if nearest is None or pair < nearest else nearest
+    if nearest is None:
         return 1.0, f"equal {where.alike}"
-    steps, node, other = min(pairs)
+    steps, node, other = nearest
     here, there = name_of(node), name_of(other)
     if not steps:
         return 1.0, f"both at {here}"
@@ -400,13 +409,14 @@ def _left_behind(
 def _part(spec: ProblemSpec, onset: Onset, problem: int, reason: str, where: Place, desk: _Desk) -> list[Decision]:
     """Open a new incident for the alert, in the problem that it belongs to."""
     new, at = onset.next_incident, onset.at
-    held, known = desk.layer.held(problem), desk.layer.clue(onset.incident, onset.fact.key)
+    held, known = desk.layer.held(problem), desk.clue
     assert held is not None
     if known is not None:
-        desk.layer.rows.clues[new] = {onset.fact.key: replace(known, first_at=at, last_at=at, count=1)}
+        begun = replace(known, first_at=at, last_at=at, count=1, filed=_filed(known, where, at))
+        desk.layer.rows.clues[new] = {onset.fact.key: begun}
     desk.layer.rows.held[problem] = _with(held, new, at, True)
     _link(spec, new, problem, at, desk)
-    _file(where, onset, desk, new)
+    _sight(where, new, at, desk, _KEPT)
     return [Part(onset.incident, new, problem, reason)]
 
 
@@ -427,8 +437,7 @@ def _link(spec: ProblemSpec, incident: int, problem: int, at: Instant, desk: _De
 
 def _took_part(own: Held, where: Place, onset: Onset, desk: _Desk) -> None:
     """An alert joined an incident of a problem: its first time counts in the memory, and it may stand elsewhere."""
-    known = desk.layer.clue(onset.incident, onset.fact.key)
-    if known is not None and known.count == 1:
+    if desk.clue is not None and desk.clue.count == 1:
         _came_later(own, onset, desk)
         _remember(onset.fact.key, onset.at, desk)
         _file(where, onset, desk)
@@ -436,12 +445,9 @@ def _took_part(own: Held, where: Place, onset: Onset, desk: _Desk) -> None:
 
 def _came_later(own: Held, onset: Onset, desk: _Desk) -> None:
     """An alert is rare or not by the problems before the one that it joins."""
-    known = desk.layer.clue(onset.incident, onset.fact.key)
-    if known is not None and known.first_at == onset.at:
-        problems = earlier(_recall(0, onset.at, desk), own.started_at, onset.at, desk.weights)
-        made = clue(onset.fact, onset.at, _recall(onset.fact.key, onset.at, desk), problems)
-        clues = desk.layer.rows.clues.setdefault(onset.incident, {})
-        clues[onset.fact.key] = replace(made, filed=known.filed)
+    if desk.clue is not None and desk.clue.first_at == onset.at:
+        problems = earlier(desk.problems, own.started_at, onset.at, desk.weights)
+        desk.clue = clue(onset.fact, onset.at, desk.memory, problems, desk.clue.filed)
 
 
 def _at_work(spec: ProblemSpec, onset: Onset, desk: _Desk) -> bool:
@@ -468,15 +474,15 @@ def _races(where: Place, onset: Onset, desk: _Desk) -> bool:
     return pulse.races()
 
 
-def _file(where: Place, onset: Onset, desk: _Desk, incident: int | None = None, keep: int = _KEPT) -> None:
-    """Have an incident found by its anchors; its clue says so, for the next start."""
-    incident, key, at = incident or onset.incident, onset.fact.key, onset.at
-    _sight(where, incident, at, desk, keep, fresh=onset.opens and incident == onset.incident)
-    known = desk.layer.clue(incident, key)
-    if isinstance(where.how, Depends) and known is not None:
-        others = [one for one in known.filed if one[0] != where.base]
-        clues = desk.layer.rows.clues.setdefault(incident, {})
-        clues[key] = replace(known, filed=(*others, (where.base, at)))
+def _file(where: Place, onset: Onset, desk: _Desk, keep: int = _KEPT) -> None:
+    """Have the incident found by its anchors; the clue says so, for the next start."""
+    _sight(where, onset.incident, onset.at, desk, keep, fresh=onset.opens)
+    if isinstance(where.how, Depends) and desk.clue is not None:
+        desk.clue = replace(desk.clue, filed=_filed(desk.clue, where, onset.at))
+
+
+def _filed(known: Clue, where: Place, at: Instant) -> tuple[tuple[str, Instant], ...]:
+    return (*(one for one in known.filed if one[0] != where.base), (where.base, at))
 
 
 def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int, *, fresh: bool = False) -> None:
