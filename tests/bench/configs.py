@@ -46,7 +46,11 @@ def metric_rules(count: int, url: str, every: str) -> str:
     )
 
 
-def routes(count: int) -> str:
-    """Return a configuration of Alertmanager that notifies nobody, with so many routes of one matcher each."""
-    entries = "".join(f"    - {{receiver: nobody, matchers: ['service=\"svc{n}\"']}}\n" for n in range(count))
+def routes(count: int, *, go_on: bool = False) -> str:
+    """Return a configuration of Alertmanager that notifies nobody, with so many routes of one matcher each.
+
+    The first that matches ends its search; with *go_on* it asks them all, as every rule of ours is asked.
+    """
+    more = "continue: true, " if go_on else ""
+    entries = "".join(f"    - {{receiver: nobody, {more}matchers: ['service=\"svc{n}\"']}}\n" for n in range(count))
     return "receivers: [{name: nobody}]\nroute:\n  receiver: nobody\n" + (f"  routes:\n{entries}" if entries else "")
