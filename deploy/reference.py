@@ -52,7 +52,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "EdgeForm": ("topology.edges[]", {"from": "what rests", "to": "on what"}),
     "TeamForm": ("teams.NAME", {
         "lead": "the person or role that leads it", "channels": "names, or `{channel, priorities, on}`",
-        "lead_channels": "told of overdue stages and major incidents; the team's own channels if left out",
+        "lead_channels": "told of major incidents and of what is overdue: stages, problems, action items; the team's own channels if left out",
         "calendar": "hours of its stages; that of the service's SLA if left out"}),
     "ChannelRefForm": ("teams.NAME.channels[]", {
         "channel": "a name of `channels`", "priorities": "only these; all if left out",

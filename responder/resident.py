@@ -21,7 +21,7 @@ from responder.core.incident import Incident
 from responder.core.maintenance import Posted, Window, posted_window
 from responder.core.matcher import CompileRegex
 from responder.core.outbox import Lanes, Message
-from responder.core.problem import WATCHED, KnownError
+from responder.core.problem import WATCHED, KnownError, next_due
 from responder.core.settling import Settling
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
@@ -142,9 +142,11 @@ class Resident:
             due = self._due_of(incident)
             if due is not None:
                 self._waiting.append((due, ("incident", incident.id)))
-        for problem in self.problems.values():
-            if problem.due is not None:
-                self._waiting.append((problem.due, ("problem", problem.problem.id)))
+        for number, problem in self.problems.items():
+            for due in (problem.due, next_due(problem.problem)):
+                if due is not None:
+                    self._waiting.append((due, ("problem", number)))
+        self._waiting += [(due, ("problem", number)) for number, due in self._reader.dues_of_closed_problems()]
         heapq.heapify(self._waiting)
 
     def postpone(self, rules: Container[str], until: Instant) -> None:
@@ -193,6 +195,10 @@ class Resident:
         for number, problem in desk.problems.changed.items():
             self._unwatch(number)
             self._watch(problem.error if problem is not None else None)
+            known = self.problems.get(number)
+            due = next_due(problem.problem) if problem is not None else None
+            if due is not None and (known is None or next_due(known.problem) != due):
+                heapq.heappush(self._waiting, (due, ("problem", number)))
             if problem is None or problem.problem.closed_at is not None:
                 self.problems.pop(number, None)
                 continue

@@ -162,6 +162,15 @@ def problems_merge(server: Server, *, as_json: bool, id: str, into: str) -> None
     _act(server, id, "merge", {"into": into.upper()}, as_json)
 
 
+@problems.command("due")
+@click.argument("id")
+@click.argument("due", metavar="INSTANT")
+@connection
+def problems_due(server: Server, *, as_json: bool, id: str, due: str) -> None:
+    """Say until when it is to be resolved: RFC 3339 with an offset."""
+    _act(server, id, "due", {"due": due}, as_json)
+
+
 @problems.command("split")
 @click.argument("id")
 @click.argument("incidents", nargs=-1, required=True, metavar="INCIDENT...")

@@ -51,6 +51,8 @@ KINDS: Final[dict[str, str]] = {
     "reviewed": "a person looked back: did the solution hold, what is to be learned",
     "action_added": "a problem has another action item",
     "action_done": "an action item is done",
+    "due_changed": "a problem is due at another time",
+    "overdue": "a problem was not resolved when it was due, or an action item of it (`action`, from 1) was not done",
     "loaded": "the configuration was loaded",
     "created": "a silence or a maintenance window was made or changed",
     "expired": "a silence ended before its time",

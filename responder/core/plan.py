@@ -6,7 +6,8 @@ so they are owed and only put off while something suppresses them; the other mes
 of a moment and are dropped when nobody may hear of it.
 
 Who owns a problem hears of it once, when the order of its probable causes has settled, and
-of its end. Such a message leaves with the most urgent incident of the problem in it.
+of its end; the owner's lead hears when it, or an action item of it, was not done in time. Such
+a message leaves with the most urgent incident of the problem in it.
 """
 
 from collections.abc import Set
@@ -414,6 +415,18 @@ def problem_ended(desk: "Desk", book: "Book", row: "ProblemRow", at: Instant) ->
     _tell(desk, [name for name in row.told if _hears_ends(name, owner)], _ended(row, at))
 
 
+def problem_overdue(desk: "Desk", book: "Book", of: Problem, action: int, at: Instant) -> None:
+    """Tell the lead of who owns a problem, or an action item of it (*action*, from 1), that its due instant has passed."""
+    part = Part("overdue", 0, at, {"action": action} if action else {}, problem=of.id)
+    team = _in_charge(book, of, part)
+    _tell(desk, [ref.channel for ref in team.lead_channels or team.channels if "stage" in ref.on], part)
+
+
+def _in_charge(book: "Book", of: Problem, part: Part) -> Team:
+    named = book.teams.get(of.actions[part.about["action"] - 1].owner) if "action" in part.about else None
+    return named or owner_of(book, of)
+
+
 def look_at_problem(
     part: Part, channel: str, row: "ProblemRow | None", lead: "Incident | None", book: "Book", *,
     perhaps: bool = False, instead: bool = False,
@@ -429,6 +442,12 @@ def look_at_problem(
     if row is None or lead is None:
         return MOOT
     told = channel in row.told
+    if part.event == "overdue":
+        of, action = row.problem, part.about.get("action")
+        done = of.actions[action - 1].done_at is not None if action else _is_over(row) or not of.overdue
+        team = _in_charge(book, of, part)
+        hears = instead or channel in _of(team.lead_channels or team.channels, lead, "stage")
+        return SEND if hears and not done else MOOT
     if part.event == "resolved":
         return SEND if _is_over(row) and (told or perhaps or instead) else MOOT
     if told or _is_over(row):
@@ -460,6 +479,9 @@ def _problem_told(desk: "Desk", book: "Book", part: Part, channel: str, data: di
     """Note what a channel believes of a problem, and correct it when the problem went on meanwhile."""
     row = desk.problem(part.problem) if part.problem is not None else None
     if row is None:
+        return
+    if part.event == "overdue":  # says nothing of whether it is open
+        _note_problem(desk, row, "notified", channel, data, now)
         return
     rest = tuple(name for name in row.told if name != channel)
     opened = part.event == "opened"

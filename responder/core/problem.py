@@ -9,7 +9,7 @@ when the incidents return. How incidents come to a problem is decided in
 Source: ISO/IEC 20000-1:2018, 8.6.3 (problem management).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
@@ -54,6 +54,8 @@ class Action(Struct, frozen=True):
     owner: str
     due_at: Instant
     done_at: Instant | None = None
+    overdue: bool = False
+    """It was not done when it was due, and that was said."""
 
 
 class Review(Struct, frozen=True):
@@ -84,6 +86,8 @@ class Problem(Struct, frozen=True):
     root_cause: str = ""
     workaround: str = ""
     due_at: Instant | None = None
+    overdue: bool = False
+    """It was not resolved when it was due, and that was said."""
     resolved_at: Instant | None = None
     closed_at: Instant | None = None
     merged_into: int | None = None
@@ -112,6 +116,29 @@ def begun(spec: ProblemSpec | None, number: int, owner: str, at: Instant) -> Pro
     return Problem(
         number, spec.origin, spec.owner, at, spec=spec.id, due_at=None if spec.due is None else at + spec.due
     )
+
+
+def next_due(problem: Problem) -> Instant | None:
+    """Return when the problem, or the first of its action items, will be overdue."""
+    return min((due for due, _ in _owed(problem)), default=None)
+
+
+def overdue(problem: Problem, at: Instant) -> tuple[Problem, list[tuple[Instant, int]]]:
+    """Return the problem with what is overdue by *at* marked, and that: (when it was due, action item or 0 for itself)."""
+    passed = [(due, number) for due, number in _owed(problem) if due <= at]
+    numbers = {number for _, number in passed}
+    actions = tuple(
+        replace(one, overdue=True) if number in numbers else one for number, one in enumerate(problem.actions, 1)
+    )
+    return replace(problem, overdue=problem.overdue or 0 in numbers, actions=actions), passed
+
+
+def _owed(problem: Problem) -> Iterator[tuple[Instant, int]]:
+    if problem.due_at is not None and problem.state in UNRESOLVED and not problem.overdue:
+        yield problem.due_at, 0
+    for number, one in enumerate(problem.actions, 1):
+        if one.done_at is None and not one.overdue:
+            yield one.due_at, number
 
 
 def move(problem: Problem, to: State, at: Instant) -> Problem:
@@ -171,6 +198,7 @@ def absorbed(problem: Problem, other: Problem) -> Problem:
         problem,
         state=max(unresolved, key=UNRESOLVED.index) if problem.state in UNRESOLVED else problem.state,
         due_at=min((due for due in (problem.due_at, other.due_at) if due is not None), default=None),
+        overdue=problem.overdue or other.overdue,
         merged=(*problem.merged, other.id, *other.merged)[-KEPT:],
         root_cause=problem.root_cause or other.root_cause,
         workaround=problem.workaround or other.workaround,

@@ -73,6 +73,13 @@ def assign(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, act
     return problems.changed(desk, row, after, "assigned", at, actor, {"to": args["to"], "from": row.problem.owner})
 
 
+def set_due(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
+    if args["due"] == row.problem.due_at:
+        return row
+    after = msgspec.structs.replace(row.problem, due_at=args["due"], overdue=False)
+    return problems.changed(desk, row, after, "due_changed", at, actor, {"due_at": after.due_at})
+
+
 def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     incident, of = desk.incident(args["incident"]), row.problem
     if incident is None:
@@ -128,7 +135,7 @@ def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
     number = desk.head.next_problem
     desk.board.apply(problem.split(row.problem.id, row.problem.spec, chosen, number, at, desk.board).rows)
     of = row.problem
-    new = Problem(number, of.origin, of.owner, at, spec=of.spec, due_at=of.due_at)
+    new = Problem(number, of.origin, of.owner, at, spec=of.spec, due_at=of.due_at, overdue=of.overdue)
     return problems.begin(desk, book, new, chosen, f"split by hand from PRB-{of.id}", at, of.id, actor)
 
 
@@ -161,7 +168,7 @@ def done(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
 
 
 COMMANDS: Final[Mapping[str, Command]] = {
-    "note": note, "state": set_state, "workaround": set_workaround, "cause": set_cause, "assign": assign, "link": link,
+    "note": note, "state": set_state, "workaround": set_workaround, "cause": set_cause, "assign": assign, "due": set_due, "link": link,
     "unlink": unlink, "merge": merge, "split": split, "review": review, "action": action, "done": done,
 }  # fmt: skip
 _AFTERWARDS: Final = ("note", "review", "action", "done")

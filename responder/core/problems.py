@@ -17,7 +17,7 @@ from responder.core.book import UNKNOWN, Book
 from responder.core.causes import fact, rank
 from responder.core.correlation import decide, refile
 from responder.core.desk import Desk, ProblemRow
-from responder.core.event import Actor, Event
+from responder.core.event import TIMER, Actor, Event
 from responder.core.incident import Incident
 from responder.core.problem import Problem
 from responder.core.recurrence import CORRELATION
@@ -298,6 +298,21 @@ def rank_again(desk: Desk, book: Book, number: int, at: Instant) -> None:
     desk.problems.put(number, msgspec.structs.replace(row, problem=rated, due=None))
     if rated.state == "known_error":
         know_again(desk, number)
+
+
+def pass_time(desk: Desk, book: Book, number: int, now: Instant) -> None:
+    """Do what is due on a problem: rank its causes again, and say what was not done in time."""
+    rank_again(desk, book, number, now)
+    row = desk.problem(number)
+    if row is None:
+        return
+    after, passed = problem.overdue(row.problem, now)
+    if passed:
+        desk.problems.put(number, msgspec.structs.replace(row, problem=after))
+    for due, action in passed:
+        data = {"due_at": due} if not action else {"due_at": due, "action": action}
+        desk.events.append(Event(due, "overdue", "problem", number, TIMER, data))
+        plan.problem_overdue(desk, book, after, action, due)
 
 
 def know_again(desk: Desk, number: int) -> None:

@@ -180,6 +180,7 @@ def problem_json(row: ProblemRow) -> dict[str, Any]:
         "owner": of.owner,
         "opened_at": format_instant(of.opened_at),
         "due_at": _at(of.due_at),
+        "overdue": of.overdue,
         "resolved_at": _at(of.resolved_at),
         "closed_at": _at(of.closed_at),
         "merged_into": problem_name(of.merged_into),
@@ -200,6 +201,7 @@ def problem_json(row: ProblemRow) -> dict[str, Any]:
                 "owner": action.owner,
                 "due_at": format_instant(action.due_at),
                 "done_at": _at(action.done_at),
+                "overdue": action.overdue,
             }
             for action in of.actions
         ],

@@ -35,6 +35,8 @@ def title_of(part: Part, row: Incident, more: int, problem: ProblemRow | None = 
     rest = f" (and {more} more)" if more else ""
     if part.problem is not None and problem is not None:
         ended = f" {problem.problem.state}" if part.event == "resolved" else ""
+        if part.event == "overdue":
+            ended = f" has action item {part.about['action']} overdue" if part.about else " overdue"
         return f"[{row.priority}] problem{ended}: {problem.problem.title} (PRB-{part.problem}){rest}"
     happened = _happened(part, row)
     grave = f"[{row.priority}{' major' if 'major' in row.flags else ''}]"
@@ -100,6 +102,10 @@ def text_of_problem(
     of = row.problem
     into = f", it is part of PRB-{of.merged_into} now" if of.merged_into is not None else ""
     head = [f"{of.title} - {of.state}{into}" if part.event == "resolved" else of.title]
+    if part.event == "overdue":
+        late = of.actions[part.about["action"] - 1] if part.about else None
+        what = f"Action item {part.about['action']} of {late.owner}: {late.text}" if late else "Not resolved"
+        head.append(f"{what} - was due {_clock(part.at)}")
     causes = ["Probable causes, the likeliest first:", *(f"- {cause.reason}" for cause in of.causes[:NAMED])]
     facts = [
         f"Problem: PRB-{of.id}, {of.state}{f', found by {of.spec} ({of.origin})' if of.spec else ''}",

@@ -288,7 +288,11 @@ class _Stored:
 
 def _same(part: Part) -> tuple[str, Subject, str]:
     """Return what makes two changes say the same."""
-    return part.event, part.subject, str(part.about.get("target") or part.about.get("stage"))
+    return (
+        part.event,
+        part.subject,
+        str(part.about.get("target") or part.about.get("stage") or part.about.get("action")),
+    )
 
 
 def _chosen(

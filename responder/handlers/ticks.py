@@ -95,7 +95,7 @@ def _apply(subject: Subject, desk: Desk, book: Book, now: Instant, away: Away) -
             lifecycle.pass_time(desk, book, row, now)
         return None
     if subject[0] == "problem":
-        problems.rank_again(desk, book, int(subject[1]), now)
+        problems.pass_time(desk, book, int(subject[1]), now)
         return None
     if len(subject) == 3:
         return _key(str(subject[1]), subject[2], desk, book, now, away)

@@ -174,6 +174,13 @@ class Reader:
             found = connection.execute(select(table.c.body).where(table.c.closed_at.is_(None)).order_by(table.c.id))
             return [_problem(body) for (body,) in found]
 
+    def dues_of_closed_problems(self) -> list[tuple[int, Instant]]:
+        """Return when an action item of a problem that is closed will be overdue: (problem, instant)."""
+        table = schema.problem
+        query = select(table.c.id, table.c.due).where(table.c.closed_at.is_not(None), table.c.due.is_not(None))
+        with self._engine.connect() as connection:
+            return [(id, due) for id, due in connection.execute(query)]
+
     def watched_errors(self, closed_since: Instant) -> list[KnownError]:
         """Return what the incidents of problems looked like that were closed lately, of the newest :data:`PAGE`."""
         table = schema.problem

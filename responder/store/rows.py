@@ -16,6 +16,7 @@ from responder.core.desk import Asked, Change, KeyState, ProblemRow, SourceState
 from responder.core.incident import Incident
 from responder.core.maintenance import Posted
 from responder.core.outbox import Message
+from responder.core.problem import next_due
 from responder.core.signal import Instant
 from responder.core.silence import Silence
 from responder.core.topology import Edge
@@ -139,7 +140,7 @@ def problem_row(p: ProblemRow) -> Row:
         clean(q.service)[:INDEXED],
         q.opened_at,
         q.closed_at,
-        p.due,
+        next_due(q),
         p.count,
         text_of(p),
     )

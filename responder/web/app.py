@@ -270,7 +270,7 @@ _COLLECTIONS: Final = frozenset(
 )
 _VERBS: Final = frozenset(
     {"timeline", "acknowledge", "assign", "handover", "accept", "pause", "resume", "resolve", "reopen", "close", "cancel",
-     "note", "priority", "exempt", "snooze", "merge", "unmerge", "major", "state", "workaround", "cause", "link", "unlink",
+     "note", "priority", "exempt", "snooze", "merge", "unmerge", "major", "state", "workaround", "cause", "due", "link", "unlink",
      "split", "review", "action", "done"}
 )  # fmt: skip
 

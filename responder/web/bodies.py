@@ -266,6 +266,10 @@ class Review(Note):
     incident: IncidentRef | None = None
 
 
+class SetDue(Form):
+    due: At
+
+
 class AddAction(Note):
     owner: Name
     due: At
@@ -281,6 +285,7 @@ PROBLEM_COMMANDS: Final[Mapping[str, tuple[type[Form], str]]] = {
     "workaround": (Words, "Say what helps until it is solved."),
     "cause": (SetCause, "Name the root cause, and the service that it lies in."),
     "assign": (Assign, "Name another owner: a team or a person."),
+    "due": (SetDue, "Say until when it is to be resolved."),
     "link": (OfIncident, "Add an incident."),
     "unlink": (OfIncident, "Take an incident out."),
     "merge": (MergeProblem, "Both are one: the other problem has both histories."),

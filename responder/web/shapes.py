@@ -175,6 +175,7 @@ class ActionShape(TypedDict):
     owner: str
     due_at: At
     done_at: At | None
+    overdue: bool
 
 
 class ProblemShape(TypedDict):
@@ -195,6 +196,7 @@ class ProblemShape(TypedDict):
     owner: str
     opened_at: At
     due_at: At | None
+    overdue: bool
     resolved_at: At | None
     closed_at: At | None
     merged_into: ProblemId | None

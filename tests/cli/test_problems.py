@@ -17,6 +17,7 @@ def test_a_problem_is_opened_shown_and_worked_on(daemon: Running, run: Run) -> N
         ("cause", "prb-1", "a fan", "--service", "db"): "investigating",
         ("workaround", "1", "turn it by hand"): "investigating",
         ("assign", "1", "noc"): "investigating (owner noc)",
+        ("due", "1", "2039-01-01T00:00:00Z"): "investigating",
         ("link", "1", "inc-3"): "investigating",
         ("action", "1", "buy a fan", "--owner", "noc", "--due", "2040-01-01T00:00:00Z"): "investigating",
         ("review", "1", "no fan, no news", "--not-effective", "--incident", "inc-3"): "investigating",

@@ -70,6 +70,7 @@ def test_a_problem_goes_its_way_by_commands_and_its_timeline_says_so(api: Client
         ("cause", {"text": "a fan", "service": "db"}),
         ("workaround", {"text": "turn it by hand"}),
         ("assign", {"to": "noc"}),
+        ("due", {"due": "2026-03-01T00:00:00Z"}),
         ("link", {"incident": "INC-2"}),
         ("unlink", {"incident": "INC-1"}),
         ("state", {"state": "known_error"}),
@@ -97,12 +98,13 @@ def test_a_problem_goes_its_way_by_commands_and_its_timeline_says_so(api: Client
     )
     [review], [action] = shown["reviews"], shown["actions"]
     assert (review["effective"], review["by"], review["incident"]) == (True, "alice", "INC-2")
+    assert (shown["due_at"], shown["overdue"]) == ("2026-03-01T00:00:00Z", False)
     assert (action["owner"], action["due_at"], action["done_at"] is None) == ("noc", "2026-02-01T00:00:00Z", False)
     assert api.get("/api/v1/incidents/1").json()["problem"] is None
     kinds = [entry["kind"] for entry in api.get(f"{P}/1/timeline").json()["items"]]
     assert kinds == [
-        "opened", "state_changed", "noted", "cause_changed", "workaround_changed", "assigned", "state_changed",
-        "action_added", "action_done", "reviewed", "state_changed", "state_changed",
+        "opened", "state_changed", "noted", "cause_changed", "workaround_changed", "assigned", "due_changed",
+        "state_changed", "action_added", "action_done", "reviewed", "state_changed", "state_changed",
     ]  # fmt: skip
     refused = problem(api.post(f"{P}/1/link", {"incident": "INC-1"}), 409)
     assert refused["allowed"] == ["note", "review", "action", "done"]
