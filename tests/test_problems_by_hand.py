@@ -91,6 +91,19 @@ def test_an_incident_that_is_linked_by_hand_leaves_the_problem_that_it_was_in() 
     assert shown(shop)[3] is None
 
 
+def test_an_incident_that_a_person_took_out_comes_back_by_hand_only() -> None:
+    shop = storm()
+    shop.command("unlink", 1, incident=2)
+    for _ in range(2):
+        shop.fire(2 * MINUTE, "CpuHigh", firing=False, service="api")
+        shop.fire(2 * MINUTE, "CpuHigh", service="api")
+        assert [row.incidents for row in shop.problems()] == [(1, 3)]
+    shop.fire(SECOND, "DiskFull", service="db")
+    assert [row.incidents for row in shop.problems()] == [(1, 3, 4)], "the problem takes others as before"
+    shop.command("link", 1, incident=2)
+    assert shown(shop) == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
 def test_of_two_problems_of_different_origin_that_are_merged_the_one_takes_what_either_would_have_taken() -> None:
     for number, into in ((1, 2), (2, 1)):
         shop = Shop(SHOP.replace("db: {", "tape: {team: ops}\n  db: {"))

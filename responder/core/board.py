@@ -63,6 +63,8 @@ class Held(Struct, frozen=True, gc=False):
     """Incidents linked last, with the instant."""
     apart: tuple[int, ...] = ()
     """A person split these off, or it off these: they are never made one again by themselves."""
+    without: tuple[int, ...] = ()
+    """Incidents that a person took out last: they don't come back by themselves."""
     again: tuple[tuple[Instant, int, Node], ...] = ()
     """Alerts of it that began again just now: (instant, key, suspect)."""
 

@@ -291,6 +291,8 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
             else:
                 link = layer.linked(spec.id, incident)
                 held = None if link is None else layer.held(link.problem) or _CLOSED
+                if held is not None and onset.incident in held.without:
+                    held = _CLOSED
                 if held is not None and held.id in problems and problems[held.id][1] <= steps:
                     break  # known from nearer; whether this one lives says no more
                 held = seen[incident] = held if lives(incident) else _CLOSED

@@ -252,13 +252,18 @@ def link(problem: int, spec: str, incident: int, at: Instant, board: Board) -> T
     """Put an incident into a problem; the one that it was in loses it."""
     rows = Rows(linked={(spec, incident): Linked(problem, at)})
     if (held := board.held(problem)) is not None:
-        rows.held[held.id] = replace(held, recent=(*held.recent, (incident, at))[-32:])
+        without = tuple(one for one in held.without if one != incident)
+        rows.held[held.id] = replace(held, recent=(*held.recent, (incident, at))[-32:], without=without)
     return Turn((Join(problem, incident, "by hand", 1.0),), rows)
 
 
 def unlink(problem: int, incident: int, specs: Iterable[str], board: Board) -> Rows:
-    """Take an incident out of its problem, of whichever entries it is in it; only a new onset relates it again."""
-    return Rows(linked={(spec, incident): None for spec in specs if problem_of(spec, incident, board) == problem})
+    """Take an incident out of its problem, of whichever entries it is in it; only a person puts it back."""
+    rows = Rows(linked={(spec, incident): None for spec in specs if problem_of(spec, incident, board) == problem})
+    if (held := board.held(problem)) is not None:
+        recent = tuple(one for one in held.recent if one[0] != incident)
+        rows.held[held.id] = replace(held, recent=recent, without=(*held.without, incident)[-KEPT:])
+    return rows
 
 
 def problem_of(spec: str, incident: int, board: Board) -> int | None:
