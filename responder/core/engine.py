@@ -271,15 +271,14 @@ def _over(alert: Alert, ended: Ended, ends_at: Instant) -> Alert:
 def _leave(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool) -> None:
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
     for entry in alert.joined:
-        if entry.incident is not None:
-            incident = desk.incidents.get(entry.incident)
-            if incident is not None and incident.firing > 0:
-                desk.recount(incident, firing=incident.firing - 1)
+        incident = desk.incidents.get(entry.incident) if entry.incident is not None else None
+        if incident is not None and incident.firing > 0:
+            desk.recount(incident, firing=incident.firing - 1)
         rule = book.rules.get(entry.rule)
         row = desk.states.get((entry.rule, entry.key_hash))
         if rule is None:
             continue
-        if row is not None and counts(row, entry):
+        if row is not None and (counts(row, entry) or _hears(rule, incident)):
             guarded(desk, rule, _advance, book, rule, row, Closed(now, entry.member, expired), cause)
         elif entry.incident is not None:
             _end_of_former(desk, book, rule, entry.incident, now, expired)
@@ -292,6 +291,14 @@ def counts(row: KeyState, joined: Joined) -> bool:
     key whose incident is closed has none, and its alerts fire all the same.
     """
     return joined.incident is None or row.incident == joined.incident or row.incident is None
+
+
+def _hears(rule: Rule, joined: Incident | None) -> bool:
+    """Say whether a rule is told of an end whatever became of the incident that the alert joined.
+
+    Only alerts of ``event`` stay with an incident; other kinds count them for as long as they fire.
+    """
+    return not isinstance(rule.when, EventWhen) and (joined is None or "orphaned" not in joined.flags)
 
 
 def _end_of_former(desk: Desk, book: Book, rule: Rule, id: int, now: Instant, expired: bool) -> None:

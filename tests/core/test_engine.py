@@ -387,3 +387,25 @@ def test_started_at_is_the_earliest_start_of_its_alerts() -> None:
     story.fire(host="2", starts=MINUTE)
     story.fire(host="3", starts=3 * MINUTE)
     assert story.at(story.incident().started_at) == MINUTE
+
+
+TOGETHER = """
+rules:
+  - id: both
+    by: []
+    reopen_within: 0s
+    when: {all: {of: [{event: {match: {labels: {alertname: A}}}}, {event: {match: {labels: {alertname: B}}}}], within: 1h}}
+    incident: {service: shop, title: both, priority: P2}
+"""
+
+
+def test_an_alert_that_joined_a_former_incident_of_a_condition_closes_the_next_one() -> None:
+    story = Story(TOGETHER)
+    story.fire("A")
+    story.fire("B")
+    story.end("B")
+    story.until(MINUTE)
+    story.fire("B")
+    assert story.states() == ["closed", "open"]
+    story.end("A")
+    assert story.states() == ["closed", "resolved"], "the first member that ends closes it"
