@@ -15,9 +15,10 @@ def step(when: MetricWhen, state: State, told: Told) -> Turn:
     """Open when one series has met ``open`` for its hold, close when all have met ``close`` for theirs.
 
     At rest, and while open with nothing that closes it, the same state comes back: values
-    alone change nothing. ``state.data`` is ``{"since": Pending}``, with ``lost`` beside it
-    once ``no_data: keep`` met an evaluation without data. A series that vanishes while others
-    of its key remain is dropped: it neither opens the key nor keeps it open.
+    alone change nothing. ``state.data`` is ``{"since": Pending}``, with ``lost``
+    beside it while ``no_data: keep`` gets none: the instant of the last evaluation with data. A
+    series that vanishes while others of its key remain is dropped: it neither opens the key nor
+    keeps it open.
     """
     if not isinstance(told, Sampled):
         return Turn(state)
@@ -88,7 +89,8 @@ def _without_data(when: MetricWhen, state: State, told: Sampled, at: Instant) ->
     if when.no_data == "keep":
         if state.data is None or "lost" in state.data:
             return Turn(state)
-        return Turn(State(state.phase, state.since, state.value, data={**state.data, "lost": at}))
+        last = at if told.last_at is None else told.last_at
+        return Turn(State(state.phase, state.since, state.value, data={**state.data, "lost": last}))
     if when.no_data == "close":
         if holds:
             return _closed(when, told, at)
@@ -104,8 +106,8 @@ def _without_data(when: MetricWhen, state: State, told: Sampled, at: Instant) ->
 def _before(when: MetricWhen, state: State, told: Sampled, at: Instant) -> dict[int | None, Instant]:
     """Return since when each series has met the bound; nothing after a long gap, which nobody can vouch for.
 
-    The gap is measured from where data was lost, else from the evaluation before, else (after
-    a start that does not know it) from the newest instant on record.
+    The gap is measured from the last evaluation with data, else (after a start that does not
+    know it) from the newest instant on record.
     """
     if state.data is None:
         return {}

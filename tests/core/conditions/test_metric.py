@@ -110,6 +110,14 @@ def test_keep_restarts_pending_when_data_was_away_for_long() -> None:
     assert series.run(700) == [("opens", 9)]
 
 
+def test_keep_restarts_pending_after_a_gap_in_evaluations_that_ends_without_data() -> None:
+    series = Series(hold=2)
+    assert series.run(700) == []
+    series.key.tell(Sampled(at(9), (), last_at=at(0)))
+    series.key.tell(Sampled(at(9.5), ((1, 700.0),), last_at=at(9)))
+    assert (series.key.state.phase, series.key.state.since) == ("pending", at(9.5))
+
+
 def test_close_acts_at_once_without_data() -> None:
     assert Series("close", close=LOW).run(700, 700, None, 700) == [("opens", 0), ("closes", 1), ("opens", 1.5)]
     assert Series("close", hold=1).run(700, 700, None, 700, 700, 700) == [("opens", 2.5)]
