@@ -401,8 +401,8 @@ rules:
 
 def test_an_alert_that_joined_a_former_incident_of_a_condition_closes_the_next_one() -> None:
     story = Story(TOGETHER)
-    story.fire("A")
     story.fire("B")
+    story.fire("A")
     story.end("B")
     story.until(MINUTE)
     story.fire("B")
