@@ -231,6 +231,7 @@ def service_page(item: Json) -> Iterator[str]:
     yield paint(Cell(item["name"], bold=True))
     yield from _facts(
         ("state", item["state"]),
+        ("to be told", item["summary"]),
         ("team", item["team"]),
         ("org", item["org"]),
         ("supplier", item["supplier"]),

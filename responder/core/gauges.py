@@ -16,6 +16,7 @@ from responder.core.facts import Labels
 from responder.core.incident import RESPONDER, UNRESOLVED, Incident
 from responder.core.incident_commands import CANCEL_REASONS
 from responder.core.problem import Origin, Problem
+from responder.core.service_state import STATES, state_of
 from responder.core.signal import SECOND, Instant
 from responder.core.sla import Which, reading
 
@@ -39,7 +40,6 @@ WORKING: Final = ("open", "acknowledged", "in_progress", "paused")
 SCORES: Final = ("1", "2", "3", "4", "5")
 ALWAYS: Final = ("am-api", "am-webhook", "grafana", "manual", "pagerduty", RESPONDER)
 """Sources of incidents that need no configuration."""
-STATES: Final = ("operational", "degraded", "outage", "maintenance")
 WHICHES: Final[tuple[Which, Which]] = ("response", "resolution")
 
 
@@ -121,7 +121,9 @@ def now(book: Book, incidents: Iterable[Incident], problems: Iterable[Problem], 
     _problems(book, problems, found)
     _promises(book, at, found)
     for service in book.services:
-        state = _state(worst.get(service), service in planned or book.planned_until(service, {}, at) is not None)
+        state = state_of(
+            worst.get(service), planned=service in planned or book.planned_until(service, {}, at) is not None
+        )
         for name in STATES:
             found["service_state"][("service", service), ("state", name)] = float(name == state)
     return found
@@ -140,14 +142,6 @@ def _problems(book: Book, problems: Iterable[Problem], found: dict[str, Series])
     for labels, count in unresolved.items():
         if labels[1][1] == "known_error":
             found["known_errors_unresolved"][labels[:1]] = count
-
-
-def _state(worst: str | None, planned: bool) -> str:
-    if worst == "P1":
-        return "outage"
-    if worst is not None and worst <= "P3":
-        return "degraded"
-    return "maintenance" if planned else "operational"
 
 
 def _clocks(book: Book, row: Incident, service: str, at: Instant, found: dict[str, Series]) -> None:

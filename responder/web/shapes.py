@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 from responder.core.incident import State
 from responder.core.problem import Origin
 from responder.core.problem import State as ProblemState
+from responder.core.service_state import ServiceState
 from responder.core.sla import ClockState
 
 At: TypeAlias = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -18,7 +19,6 @@ IncidentId: TypeAlias = Annotated[str, Field(pattern=r"^INC-[1-9][0-9]*$", examp
 ProblemId: TypeAlias = Annotated[str, Field(pattern=r"^PRB-[1-9][0-9]*$", examples=["PRB-4"])]
 answer = with_config(ConfigDict(defer_build=True))
 """What an endpoint answers: encoded by ourselves, so that pydantic needs to know it only when OpenAPI is asked for."""
-ServiceState: TypeAlias = Literal["operational", "degraded", "outage", "maintenance"]
 
 
 class AlertShape(TypedDict):
@@ -293,6 +293,7 @@ class ServiceShape(TypedDict):
     description: str
     depends_on: list[str]
     state: ServiceState
+    summary: str
     open_count: int
     open_incidents: list[BriefShape]
     objective: RatiosShape

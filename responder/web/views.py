@@ -13,6 +13,7 @@ from responder.core.incident import UNRESOLVED, Incident, name_of
 from responder.core.instant import format_instant
 from responder.core.problem import Problem
 from responder.core.rule import Rule
+from responder.core.service_state import read_out, state_of
 from responder.core.shown import change_json, event_data, incident_json, problem_json
 from responder.core.signal import SECOND, Instant, Span
 from responder.core.sla import WHICH, Sla
@@ -29,7 +30,6 @@ from responder.web.shapes import (
     RatiosShape,
     RuleShape,
     ServiceShape,
-    ServiceState,
     SlaShape,
     TargetsShape,
 )
@@ -154,6 +154,9 @@ def _service(
     known = book.service(name)
     sla = book.terms(name).sla
     unresolved.sort(key=lambda row: (row.priority, row.id))
+    planned = book.planned_until(name, {}, now)
+    worst = min((row.priority for row in unresolved if "planned" not in row.flags), default=None)
+    state = state_of(worst, planned=planned is not None or any("planned" in row.flags for row in unresolved))
     objective = _objective(sla, known.availability)
     attainment = _attainment(book.metric_service(name), facts, record)
     return {
@@ -167,24 +170,14 @@ def _service(
         "runbook": known.runbook,
         "description": known.description,
         "depends_on": list(known.depends_on),
-        "state": _state(book, name, unresolved, now),
+        "state": state,
+        "summary": read_out(name, state, unresolved, book.terms(name), planned, now),
         "open_count": len(unresolved),
         "open_incidents": [_brief(row) for row in unresolved[:BRIEFS]],
         "objective": objective,
         "attainment": attainment,
         "budget": _budget(objective, attainment),
     }
-
-
-def _state(book: Book, name: str, unresolved: Sequence[Incident], now: Instant) -> ServiceState:
-    """The same words as ``responder_service_state``."""
-    worst = min((row.priority for row in unresolved if "planned" not in row.flags), default=None)
-    if worst == "P1":
-        return "outage"
-    if worst is not None and worst <= "P3":
-        return "degraded"
-    planned = any("planned" in row.flags for row in unresolved) or book.planned_until(name, {}, now) is not None
-    return "maintenance" if planned else "operational"
 
 
 def _sla(book: Book, name: str, facts: Facts, record: Mapping[tuple[str, str], OutcomesShape]) -> SlaShape:
