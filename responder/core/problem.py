@@ -104,7 +104,7 @@ class KnownError(Struct, frozen=True):
     problem: int
     rules: frozenset[str]
     labels: Labels
-    """Equal on all incidents of the problem."""
+    """Equal on all incidents of the problem; how severe they were says nothing of what they are."""
     until: Instant | None = None
     """How long a problem that is closed is watched."""
 
@@ -221,7 +221,11 @@ def known_error(problem: Problem, incidents: Iterable[tuple[str, Labels]]) -> Kn
         return None
     if problem.origin == "depends":  # symptoms look like anything: what broke first is what comes again
         pairs = [pair for pair in pairs if pair[1].get("service") == problem.service] or pairs
-    equal = {n: v for n, v in pairs[0][1].items() if all(labels.get(n) == v for _, labels in pairs)}
+    equal = {
+        name: value
+        for name, value in pairs[0][1].items()
+        if name != "severity" and all(labels.get(name) == value for _, labels in pairs)
+    }
     until = problem.closed_at + WATCHED if problem.closed_at is not None else None
     return KnownError(problem.id, frozenset(rule for rule, _ in pairs), equal, until)
 

@@ -67,6 +67,12 @@ def test_a_known_error_is_offered_to_incidents_with_one_of_its_rules_and_all_of_
     assert not matches(error, "other", {"region": "eu"})
 
 
+def test_a_known_error_is_known_again_when_it_is_worse():
+    problem = move(replace(begun(SPEC, 4, "noc", 0), workaround="restart"), "known_error", 1)
+    error = known_error(problem, [("slow", {"region": "eu", "severity": "warning"})])
+    assert error is not None and matches(error, "slow", {"region": "eu", "severity": "critical"})
+
+
 def test_the_likeliest_cause_names_the_problem_until_a_person_named_the_root():
     db, web = (Cause(name, name, 0.6, "") for name in ("db", "web"))
     problem = rated(begun(SPEC, 4, "", 0), (web, db), 2)
