@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from responder.core.book import UNKNOWN
 from responder.core.desk import ProblemRow
 from responder.core.event import Actor
-from responder.core.lifecycle import Invalid, Refused
+from responder.core.incident import Incident
+from responder.core.lifecycle import Invalid, Opening, Refused
 from responder.core.problem import problem_of
 from responder.core.signal import HOUR, MINUTE, SECOND
-from responder.handlers.commands import OpenProblem
+from responder.handlers.commands import OpenByHand, OpenProblem
 from tests.test_correlating import SHOP, Shop, services
 
 
@@ -225,3 +227,33 @@ def test_whatever_happens_an_incident_shows_a_problem_that_lists_it_and_is_liste
             assert incident.problem in listed or (incident.problem is None and not listed & resident.problems.keys())
             at_work = {problem_of(spec, id, resident.board) for spec in ("cause", "host", "back")}
             assert at_work & resident.problems.keys() <= listed
+
+
+def report(shop: Shop, service: str, title: str = "Customers complain") -> int:
+    opening = Opening(service, title, "P2", "manual", shop.rehearsal.now)
+    row: Incident = shop.rehearsal.take(OpenByHand(opening, Actor("person", "ann")))
+    return row.id
+
+
+def test_what_a_person_reports_joins_the_problem_around_its_service() -> None:
+    shop = storm()
+    assert report(shop, "web") == 4
+    assert [row.incidents for row in shop.problems()] == [(1, 2, 3, 4)]
+    assert shown(shop)[4] == 1
+
+
+def test_an_alert_beside_what_a_person_reported_makes_a_problem_of_both_in_the_persons_words() -> None:
+    shop = Shop(SHOP)
+    report(shop, "api", "Checkout hangs")
+    shop.fire(MINUTE, "CpuHigh", service="db")
+    assert [row.incidents for row in shop.problems()] == [(1, 2)]
+    shop.rehearsal.advance(shop.rehearsal.now + MINUTE)
+    reasons = [cause.reason for row in shop.problems() for cause in row.problem.causes]
+    assert any("Checkout hangs" in reason for reason in reasons), reasons
+
+
+def test_reports_of_services_that_have_nothing_to_do_with_each_other_stay_apart() -> None:
+    shop = storm()
+    report(shop, "elsewhere")
+    report(shop, UNKNOWN)
+    assert [row.incidents for row in shop.problems()] == [(1, 2, 3)]

@@ -223,7 +223,7 @@ def joining_of(book: Book, rule: Rule, cause: Cause, at: Instant) -> problems.Jo
     if not book.specs or rule.incident is None or rule.mode == "observe":
         return None
     words = cause.annotations.get("summary", "") or cause.annotations.get("description", "")
-    return problems.Joining(rule, cause.labels, words[:200], at)
+    return problems.Joining(rule.id, cause.labels, rule.id, words[:200], at)
 
 
 def _too_old(rule: Rule, incident: Incident, at: Instant) -> bool:

@@ -21,7 +21,6 @@ from responder.core.event import TIMER, Actor, Event
 from responder.core.incident import Incident
 from responder.core.problem import Problem
 from responder.core.recurrence import CORRELATION
-from responder.core.rule import Rule
 from responder.core.signal import MINUTE, SECOND, Instant, Labels
 from responder.core.topology import Edge
 
@@ -33,11 +32,15 @@ LOOKED_AT: Final = 50
 
 
 class Joining(Struct, frozen=True):
-    """An alert, or a rule's open edge, on its way into an incident."""
+    """An alert, a rule's open edge or a person's word, on its way into an incident."""
 
-    rule: Rule
+    rule: str
+    """Empty when a person reports it."""
     labels: Labels
+    name: str
+    """What it is called when no label ``alertname`` says so."""
     words: str
+    """What else is said about it."""
     at: Instant
 
 
@@ -45,6 +48,16 @@ def put_in_force(book: Book, board: Board, edges: Iterable[Edge]) -> None:
     """Tell a rule book what alerts showed before, and have everything found again under its topology."""
     book.topology.remember(edges)
     refile(book.specs, board, book.topology, book.weights)
+
+
+def after_reporting(desk: Desk, book: Book, incident: Incident, at: Instant) -> Incident:
+    """Consider an incident that a person opened: it is about a service, and called as the person called it."""
+    if not book.specs:
+        return incident
+    labels = {"service": incident.service} if service_of(incident) else {}
+    joining = Joining("", labels, incident.title, incident.description[:200], at)
+    after_opening(desk, book, joining, incident)
+    return desk.incidents.get(incident.id) or incident
 
 
 def before_joining(desk: Desk, book: Book, joining: Joining, incident: Incident, *, part: bool = True) -> bool:
@@ -139,10 +152,10 @@ def _consider(
     onset = Onset(
         incident=incident.id,
         opens=opens,
-        rule=joining.rule.id,
+        rule=joining.rule,
         service=service,
         labels={**incident.common, **incident.labels} if not opens else {**labels, **incident.labels},
-        fact=fact(labels, service, topology, joining.rule.id, joining.words),
+        fact=fact(labels, service, topology, joining.name, joining.words),
         at=joining.at,
         next_problem=desk.head.next_problem,
         next_incident=next_incident,

@@ -7,7 +7,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from responder.core import availability, incident_commands, lifecycle, problem_commands, reloading, satisfaction
+from responder.core import (
+    availability,
+    incident_commands,
+    lifecycle,
+    problem_commands,
+    problems,
+    reloading,
+    satisfaction,
+)
 from responder.core.book import Book
 from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
@@ -178,7 +186,8 @@ def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful
         lifecycle.Invalid: The service is misspelt.
     """
     _refuse_typo(book, item.opening.service)
-    return lifecycle.open_incident(desk, book, item.opening, now, item.actor)
+    incident = lifecycle.open_incident(desk, book, item.opening, now, item.actor)
+    return problems.after_reporting(desk, book, incident, now)
 
 
 def _refuse_typo(book: Book, service: str) -> None:
