@@ -176,10 +176,6 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
     rule = hit.rule
     row = desk.states.get(hit.place)
     incident = desk.incidents.get(row.incident) if row is not None and row.incident is not None else None
-    if row is not None and incident is not None and incident.max_age is not None and _too_old(rule, incident, told.at):
-        lifecycle.stop_taking(desk, book, incident, told.at)
-        row = msgspec.structs.replace(row, state=State(), incident=None)
-        desk.states.put(hit.place, row)
     is_event = isinstance(rule.when, EventWhen)
     if is_event and row is not None and incident is not None and _only_counts(book, row, incident, told):
         state = event.one_more(row.state)
@@ -188,13 +184,15 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
         return incident.id
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
     joining = joining_of(book, rule, cause, told.at) if is_event else None
-    known, parted = incident is not None and incident.taking, False
-    if joining is not None and known and incident is not None and row is not None:
-        parted = problems.before_joining(desk, book, joining, incident)
-        if parted:
-            row = msgspec.structs.replace(row, state=State(), incident=None)
     if row is None:
         row = KeyState(rule.id, hit.key_hash, hit.key, State(), rule.digest, told.at)
+    known, parted = incident is not None and incident.taking, False
+    if incident is not None and _too_old(rule, incident, told.at):
+        lifecycle.stop_taking(desk, book, incident, told.at)
+        row, known = _hand_over(desk, book, rule, row, told.at, cause), False
+    elif joining is not None and known and incident is not None:
+        parted = problems.before_joining(desk, book, joining, incident)
+        row = _hand_over(desk, book, rule, row, told.at, cause) if parted else row
     after = _advance(desk, book, rule, row, told, cause)
     if after is None or after.incident is None:
         return None
@@ -208,6 +206,17 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
     incident = desk.incidents.get(incident.id) or incident
     join(desk, book, rule, incident, alert, told.momentary)
     return incident.id
+
+
+def _hand_over(desk: Desk, book: Book, rule: Rule, row: KeyState, at: Instant, cause: Cause) -> KeyState:
+    """Let a key go on with another incident; rules that refer to this one hear of no end and no beginning."""
+    row = msgspec.structs.replace(row, state=State(row.state.phase, row.state.since), incident=None)
+    if row.state.phase == "open" and rule.incident is not None and rule.mode == "notify":
+        book.matched(rule.id, at)
+        incident = raise_incident(desk, book, rule, rule.incident, row, Edge(True, at), cause)
+        row = msgspec.structs.replace(row, incident=incident.id)
+    desk.states.put((rule.id, row.key_hash), row)
+    return row
 
 
 def _only_counts(book: Book, row: KeyState, incident: Incident, told: Opened) -> bool:
@@ -447,7 +456,7 @@ def _correlate(desk: Desk, book: Book, rule: Rule, incident: Incident, fresh: bo
 def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident | None, edge: Edge) -> None:
     """Pass the edge on to the rules that refer to this one; a DAG, so this ends."""
     dependents = book.dependents.get(rule.id)
-    if not dependents:
+    if not dependents or (edge.momentary and not edge.opens):
         return
     labels = dict(row.key)
     if incident is not None:
@@ -461,7 +470,7 @@ def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident 
             continue
         distinct = dependent.when.distinct if isinstance(dependent.when, CountWhen) else None
         told: Told = (
-            Opened(edge.at, member, False, labels.get(distinct, "") if distinct else "")
+            Opened(edge.at, member, edge.momentary, labels.get(distinct, "") if distinct else "")
             if edge.opens
             else Closed(edge.at, member, edge.expired)
         )

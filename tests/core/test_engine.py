@@ -409,3 +409,47 @@ def test_an_alert_that_joined_a_former_incident_of_a_condition_closes_the_next_o
     assert story.states() == ["closed", "open"]
     story.end("A")
     assert story.states() == ["closed", "resolved"], "the first member that ends closes it"
+
+
+FED = """
+rules:
+  - {id: deployed, by: [], when: {event: {match: {labels: {alertname: Deploy}}}}}
+  - {id: failing, by: [], max_age: 10m, when: {event: {match: {labels: {alertname: Failing}}}}, incident: {service: shop, title: failing}}
+  - id: both
+    by: []
+    when: {all: {of: [{rule: failing}, {rule: deployed}], within: 1h}}
+    incident: {service: shop, title: "{{ steps | length }}", priority: P2}
+"""
+
+
+def test_a_momentary_alert_is_momentary_to_the_rules_that_refer_to_its_rule() -> None:
+    story = Story(FED)
+    story.fire("Failing")
+    story.fire("Deploy", momentary="id-1")
+    assert story.states() == ["open", "open"], "both hold until it no longer fails"
+    story.end("Failing")
+    assert story.states() == ["resolved", "resolved"]
+
+
+@pytest.mark.parametrize("momentary", ["", "id-2"])
+def test_what_a_too_old_incident_hands_over_is_neither_an_end_nor_a_beginning_to_other_rules(momentary: str) -> None:
+    story = Story(FED)
+    story.fire("Failing", host="1")
+    story.fire("Deploy", momentary="id-1")
+    story.until(11 * MINUTE)
+    story.fire("Failing", host="2", momentary=momentary)
+    if not momentary:
+        assert story.states() == ["open", "open", "open"]
+        story.end("Failing", host="2")
+    assert story.states() == ["open", "resolved", "resolved"], "an edge for each edge: nothing is counted for ever"
+    story.end("Failing", host="1")
+    assert story.states() == ["resolved"] * 3
+
+
+def test_an_incident_that_opens_because_the_one_before_is_too_old_is_considered_for_problems() -> None:
+    same = "problems: [{id: same, owner: ops, group: {same: [service], at_least: 2, within: 1h}}]"
+    story = Story(EACH.replace("by: [alertname]", "by: [service]\n    max_age: 10m") + same)
+    story.fire(host="1")
+    story.until(11 * MINUTE)
+    story.fire(host="2")
+    assert [len(row.incidents) for row in story.stage.problems()] == [2]

@@ -15,11 +15,15 @@ def step(when: EventWhen, state: State, told: Told) -> Turn:
     A momentary alert opens and closes at once; while others fire it changes nothing.
     """
     if isinstance(told, Opened):
-        if state.phase == "open":
-            return Turn(state) if told.momentary else Turn(one_more(state))
+        if state.phase == "open" and not told.momentary:
+            return Turn(one_more(state))
+        if state.phase == "open" and state.firing:
+            return Turn(state)
         at = max(told.at, state.since)
+        if state.phase == "open":  # what fires has stayed with the incident before this one
+            return Turn(State("closed", at), (Edge(False, at),))
         if told.momentary:
-            return Turn(State("closed", at), (Edge(True, at), Edge(False, at)))
+            return Turn(State("closed", at), (Edge(True, at, momentary=True), Edge(False, at, momentary=True)))
         return Turn(State("open", at, None, 1), (Edge(True, at),))
     if isinstance(told, Closed) and state.phase == "open":
         if state.firing > 1:

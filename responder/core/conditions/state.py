@@ -97,6 +97,8 @@ class Edge(Struct, frozen=True):
     value: float | None = None
     count: int | None = None
     expired: bool = False
+    momentary: bool = False
+    """Of a momentary alert: it opens and closes at once."""
     steps: tuple[tuple[str, Instant], ...] = ()
     """``sequence`` and ``all``: (member name, instant) as they came."""
 
