@@ -26,6 +26,7 @@ from msgspec.structs import replace
 
 from responder.core.instant import format_span
 from responder.core.signal import DAY, HOUR, SECOND, Instant, Labels, Span
+from responder.core.speaking import speaks_of
 from responder.core.topology import Node, Topology, name_of
 
 CLUES_AT_MOST: Final = 1000
@@ -127,19 +128,16 @@ def fact(labels: Labels, service: str, topology: Topology, rule: str = "", words
 
     Args:
         labels: Of the alert; for rules that are not of kind ``event`` the key's labels and the rule's.
-        service: Of the incident; a ``service`` label of the alert goes before it.
+        service: Of the incident; of several names see :func:`speaks_of`.
         topology: Tells instances from hosts.
         rule: Names the alert when it has no ``alertname``.
         words: Further text that says what it is about: a summary, a metric's name.
     """
-    service = labels.get("service") or service
+    service, subject = speaks_of(labels, service, topology)
     own = topology.node(service, labels) if service else ""
-    subject = ""
-    for name in topology.subject_labels:
-        if labels.get(name):
-            subject = topology.node(labels[name], labels)
-            break
     suspect = _suspect(own, subject, topology)
+    if suspect == own and labels.get("service") != service and _is_filed_only(own, subject, labels, topology):
+        suspect = subject
     apart, who, suspected = topology.naming_labels, (service, name_of(subject)), name_of(suspect)
     rest = [
         (name, value)
@@ -319,6 +317,11 @@ def _rings(beneath: Mapping[Node, Iterable[Node]]) -> dict[Node, int]:
             if node in reach[other]:
                 number.setdefault(other, number.get(node, len(number)))
     return number
+
+
+def _is_filed_only(own: Node, subject: Node, labels: Labels, topology: Topology) -> bool:
+    """Say whether a service is a rule's word only: no label names it, and it stands nowhere in the topology."""
+    return name_of(own) not in labels.values() and topology.knows(subject) and not topology.knows(own)
 
 
 def _suspect(own: Node, subject: Node, topology: Topology) -> Node:

@@ -31,6 +31,10 @@ _SEEN_EVERY: Final[Span] = HOUR
 
 SUBJECT_LABELS: Final = ("instance", "pod", "host", "hostname", "node", "nodename", "device")
 """Labels that name what an alert speaks of, the most particular first."""
+_PLACE_LABELS: Final = (
+    "namespace", "container", "endpoint", "uid", "deployment", "statefulset", "daemonset", "replicaset", "prometheus",
+)  # fmt: skip
+"""Further labels that say where an alert comes from, as Kubernetes and its Prometheus write them."""
 
 
 class Edge(Struct, frozen=True):
@@ -69,7 +73,7 @@ class Topology:
         first = tuple(name for name, _ in from_labels)
         self.subject_labels = tuple(dict.fromkeys((*first, *SUBJECT_LABELS)))
         learned = (name for pair in from_labels for name in pair)
-        self.naming_labels = frozenset((*self.subject_labels, *scope, *learned))
+        self.naming_labels = frozenset((*self.subject_labels, *_PLACE_LABELS, *scope, *learned))
         """Labels that say where something is and not what it is."""
         self._under: dict[Node, dict[Node, None]] = {}
         self._over: dict[Node, dict[Node, None]] = {}
@@ -86,7 +90,7 @@ class Topology:
 
     def scope_of(self, labels: Labels) -> str:
         """Return the scope that labels put a name into; empty when none of the scope's labels is there."""
-        return ",".join(f"{name}={labels[name]}" for name in self.scope if labels.get(name))
+        return ",".join([f"{name}={value}" for name in self.scope if (value := labels.get(name))])
 
     def node(self, name: str, labels: Labels) -> Node:
         """Return the node that a name means beside these labels; ``host:port`` means ``host`` when only that is known."""
