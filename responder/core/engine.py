@@ -19,9 +19,10 @@ from responder.core.conditions import FORGET_AFTER, event, step
 from responder.core.conditions.state import Closed, Due, Edge, Opened, Sampled, Seen, State, Told
 from responder.core.desk import Desk, KeyState
 from responder.core.event import Actor
+from responder.core.forms import plain_title, priority_of, text_of
 from responder.core.incident import RESPONDER, Evidence, Incident
 from responder.core.match import Hit, canonical, key_for
-from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, IncidentForm, MetricWhen, Rule, TemplateError
+from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, FlappingWhen, IncidentForm, MetricWhen, Rule
 from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fingerprint
 
 Result: TypeAlias = Literal["accepted", "duplicate", "rejected"]
@@ -258,9 +259,15 @@ def join(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert, m
         incident = desk.amend(incident, common=common, started_at=min(incident.started_at, alert.starts_at))
     count, firing = incident.alerts_count + 1, incident.firing + (not momentary)
     incident = desk.recount(incident, alerts_count=count, firing=firing)
+    if incident.alerts_count > 1:
+        _rate(desk, book, rule, incident, alert)
+
+
+def _rate(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert) -> None:
+    """Have the priority of an incident follow a worse alert that joins it."""
     form = rule.incident
-    if incident.alerts_count > 1 and incident.priority != "P1" and form is not None and not form.priority.fixed:
-        context = {"key": incident.key, "labels": labels, "annotations": alert.annotations}
+    if incident.priority != "P1" and form is not None and not form.priority.fixed:
+        context = {"key": incident.key, "labels": alert.labels, "annotations": alert.annotations}
         priority, _, _ = priority_of(book, rule, form, context)
         if priority < incident.priority:
             lifecycle.raise_priority(desk, book, incident, priority, alert.updated_at, Actor("rule", rule.id))
@@ -287,8 +294,13 @@ def _leave(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool)
         row = desk.states.get((entry.rule, entry.key_hash))
         if rule is None:
             continue
+        told = Closed(now, entry.member, expired)
         if row is not None and (counts(row, entry) or _hears(rule, incident)):
-            guarded(desk, rule, _advance, book, rule, row, Closed(now, entry.member, expired), cause)
+            guarded(desk, rule, _advance, book, rule, row, told, cause)
+        elif row is None and isinstance(rule.when, FlappingWhen):  # it counts ends too, as the first thing of a key
+            identity = key_for(rule, alert.labels)
+            if identity is not None and identity.hash == entry.key_hash:
+                guarded(desk, rule, tell, book, rule, identity.values, identity.hash, told, cause)
         elif entry.incident is not None:
             _end_of_former(desk, book, rule, entry.incident, now, expired)
 
@@ -498,15 +510,16 @@ def _open(
     priority, impact, urgency = priority_of(book, rule, form, context)
     labels = {name: value for name, value in row.key.items() if value}
     for name, render in form.labels.items():
-        labels[name] = _text(book, rule, render, context, "")
-    service = _text(book, rule, form.service, context, "") or cause.labels.get("service") or UNKNOWN
+        labels[name] = text_of(book, rule, render, context, "")
+    service = text_of(book, rule, form.service, context, "") or cause.labels.get("service") or UNKNOWN
+    runbook = text_of(book, rule, form.runbook, context, "") if form.runbook else ""
     evidence = None
     if isinstance(rule.when, MetricWhen):
         value = edge.value if edge.value is not None and isfinite(edge.value) else None
         evidence = Evidence(rule.when.source, rule.when.query, value, cause.started_at or edge.at)
     opening = lifecycle.Opening(
         service=service,
-        title=_text(book, rule, form.title, context, "") or plain_title(rule, row),
+        title=text_of(book, rule, form.title, context, "") or plain_title(rule, row),
         priority=priority,
         impact=impact,
         urgency=urgency,
@@ -516,8 +529,8 @@ def _open(
         key=row.key,
         key_hash=row.key_hash,
         labels=labels,
-        description=_text(book, rule, form.description, context, "") if form.description else "",
-        runbook=(_text(book, rule, form.runbook, context, "") if form.runbook else "") or book.service(service).runbook,
+        description=text_of(book, rule, form.description, context, "") if form.description else "",
+        runbook=runbook or book.service(service).runbook,
         reopen_within=rule.reopen_within,
         max_age=rule.max_age,
         major=form.major,
@@ -525,36 +538,3 @@ def _open(
         about=cause.labels,
     )
     return lifecycle.open_incident(desk, book, opening, edge.at, actor)
-
-
-def plain_title(rule: Rule, row: KeyState) -> str:
-    """Return the title of an incident whose own could not be filled."""
-    values = ", ".join(f"{name}={value}" for name, value in row.key.items() if value)
-    return f"{rule.id}: {values}" if values else rule.id
-
-
-def _text(book: Book, rule: Rule, render: Any, context: dict[str, Any], plain: str) -> str:
-    try:
-        text: str = render(context)
-    except TemplateError as error:
-        book.unfilled(rule.id, str(error))
-        return plain
-    return text.strip()
-
-
-def priority_of(
-    book: Book, rule: Rule, form: IncidentForm, context: dict[str, Any]
-) -> tuple[str, str | None, str | None]:
-    """Return (priority, impact, urgency) of what the context describes (SPEC 3.4)."""
-    way = form.priority
-    if way.fixed is not None:
-        return way.fixed, None, None
-    labels: dict[str, str] = context["labels"]
-    if way.label is not None:
-        return way.map.get(labels.get(way.label, ""), way.default or "P4"), None, None
-    if way.impact is not None and way.urgency is not None:
-        impact, urgency = (_text(book, rule, level, context, "") for level in (way.impact, way.urgency))
-        given = book.priority(impact, urgency)
-        if given is not None:
-            return given, impact, urgency
-    return book.severity.get(labels.get("severity", ""), "P4"), None, None

@@ -453,3 +453,28 @@ def test_an_incident_that_opens_because_the_one_before_is_too_old_is_considered_
     story.until(11 * MINUTE)
     story.fire(host="2")
     assert [len(row.incidents) for row in story.stage.problems()] == [2]
+
+
+FLAPPING = """
+rules:
+  - id: flaps
+    by: [host]
+    when: {flapping: {of: {event: {match: {}}}, start: {changes: 2, within: 5m}, stop: {changes: 0, within: 5m}}}
+    incident: {service: shop, title: flaps, priority: P3}
+"""
+
+
+def test_the_end_of_an_alert_that_fired_for_long_is_a_change() -> None:
+    story = Story(FLAPPING)
+    story.fire(host="1")
+    story.until(HOUR)
+    story.end(host="1")
+    assert story.states() == []
+    story.until(HOUR + MINUTE)
+    story.fire(host="1")
+    assert story.states() == ["open"]
+    story.until(3 * HOUR)
+    story.end(host="1")
+    story.until(3 * HOUR + MINUTE)
+    story.fire(host="1")
+    assert story.states() == ["closed", "open"]
