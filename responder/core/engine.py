@@ -444,6 +444,8 @@ def raise_incident(
     fresh = incident is None or not incident.taking
     if incident is not None and incident.taking:
         incident = lifecycle.condition_returned(desk, book, incident, edge.at, actor)
+        if edge.momentary and cause.alert is not None:  # before it is resolved again
+            _rate(desk, book, rule, incident, cause.alert)
     else:
         incident = _open(desk, book, rule, form, row, edge, cause, actor)
         incident = problems.recognise(desk, incident, cause.labels, edge.at)

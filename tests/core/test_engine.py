@@ -478,3 +478,10 @@ def test_the_end_of_an_alert_that_fired_for_long_is_a_change() -> None:
     story.until(3 * HOUR + MINUTE)
     story.fire(host="1")
     assert story.states() == ["closed", "open"]
+
+
+def test_a_worse_momentary_alert_raises_the_incident_that_it_reopens() -> None:
+    story = Story()
+    story.fire(momentary="id-1")
+    story.fire(momentary="id-2", severity="critical")
+    assert (story.states(), story.incident().reopened, story.incident().priority) == (["resolved"], 1, "P1")
