@@ -114,6 +114,11 @@ class Daemon:
             fenced=self._overtaken,
         )  # fmt: skip
         self.dispatcher = Dispatcher(self.resident.lanes, self.submit, self.clock)
+        self.facts = metrics.FactsPage(
+            lambda: gauges.facts(self.book, dict(self.resident.facts), self.resident.all_meters(), self.clock.now()),
+            lambda: gauges.zeros(self.book),
+            self._gauges,
+        )
 
     def _overtaken(self) -> None:
         self.status = OVERTAKEN
@@ -189,15 +194,6 @@ class Daemon:
         metrics.CONFIG_SUCCESSFUL.set(1)
         metrics.CONFIG_SUCCESS_TIME.set(now / SECOND)
         metrics.STORAGE_UP.set(1)
-        metrics.REGISTRY.register(
-            metrics.FactsCollector(
-                lambda: gauges.facts(
-                    self.book, dict(self.resident.facts), self.resident.all_meters(), self.clock.now()
-                ),
-                lambda: gauges.zeros(self.book),
-                self._gauges,
-            )
-        )
         gone = self._gone(self.book)
         try:
             if await self.intake.submit(self._loaded(self.settings.digest, gone, self.book)):

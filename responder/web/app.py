@@ -133,7 +133,7 @@ class App:
         if method not in ("GET", "HEAD"):
             return _only("GET")
         if path == "/metrics":
-            page = await self._core.read(metrics.page)
+            page = await self._core.read(metrics.page, self._core.facts)
             return Response(200, page, metrics.CONTENT_TYPE)
         if path == "/-/ready" and (not self._core.ready or self._core.failure is not None):
             # who asks has no token, so not the reason itself: it may name hosts and files
