@@ -10,7 +10,8 @@ Each different alert of a problem is one *clue*. Its weight is the product of
 - kind: what is felt in calls between services (latency, errors) weighs .15 of what an
   entity says about itself (processor, memory, disk, restarts).
 
-Callers then hand .3 of what is a symptom in them to the alerting suspects they rest on.
+Callers then hand .3 of what is a symptom in them to the alerting suspects they rest on; where
+several rest on the same thing that says nothing itself, part of what they say counts for that.
 The numbers are the defaults of :class:`Weights`, which ``causes:`` of the configuration sets.
 """
 
@@ -266,24 +267,30 @@ def rank(
         score[node] = score.get(node, 0.0) + weight
         if node not in best or weight > best[node][0]:
             best[node] = weight, one
-    _hand(score, symptom, topology, weights.handed)
-    order = sorted(score, key=lambda node: (-score[node], best[node][1].first_at, node))
+    silent = _blame_silent(_hand(score, symptom, topology, weights.handed), score, topology)
+    order = sorted(score, key=lambda node: (-score[node], best[node][1].first_at if node in best else start, node))
     total = sum(score.values()) or 1.0
     services = {one.fact.suspect: one.fact.service for one in clues}
+    services |= {node: name if (name := name_of(node)) in topology.services else "" for node in silent}
     return tuple(
         Cause(
             service=services[node],
             entity=name_of(node),
             score=round(score[node] / total, 4),
-            reason=_reason(node, order, score[node] / total, best[node][1], start, (changes or {}).get(services[node])),
+            reason=f"{_share(node, order, score[node] / total)}: "
+            + (silent[node] if node in silent else _observed(best[node][1], start))
+            + (f"; {changes[services[node]]}" if changes and services[node] in changes else ""),
         )
         for node in order[:10]
     )
 
 
-def _hand(score: dict[Node, float], symptom: Mapping[Node, float], topology: Topology, part: float) -> None:
-    """Move a part of each caller's symptoms down to what it rests on; inside a ring nothing moves."""
-    loudest = sorted(score, key=lambda node: -score[node])[:_HANDING_AT_MOST]
+def _hand(score: dict[Node, float], symptom: Mapping[Node, float], topology: Topology, part: float) -> list[Node]:
+    """Move a part of each caller's symptoms down to what it rests on; inside a ring nothing moves.
+
+    Return those beneath which nothing alerts.
+    """
+    loudest = dict.fromkeys(sorted(score, key=lambda node: -score[node])[:_HANDING_AT_MOST])
     beneath = {node: topology.beneath(node, loudest) for node in loudest}
     rings = _rings(beneath)
     flow = {node: symptom.get(node, 0.0) for node in loudest}
@@ -299,6 +306,38 @@ def _hand(score: dict[Node, float], symptom: Mapping[Node, float], topology: Top
         for node, amount in received.items():
             score[node] += amount
         flow = received
+    return [node for node, lower in beneath.items() if not lower]
+
+
+def _blame_silent(lowest: Iterable[Node], score: dict[Node, float], topology: Topology) -> dict[Node, str]:
+    """Let what says nothing itself be a suspect; return in words why each is one.
+
+    Several that nothing alerting beneath them explains and that rest on the same silent node
+    alert together by chance, or by it. The loudest may have failed by itself; the evidence of the
+    others moves to the node, by the part of those resting on it that do alert. What rests on several
+    such nodes divides it between them.
+    """
+    beside = {node: [other for other in topology.under(node) if other not in score] for node in lowest}
+    above: dict[Node, list[float]] = {}
+    for node, others in beside.items():
+        for other in others:
+            above.setdefault(other, []).append(score[node])
+    part: dict[Node, float] = {}
+    words: dict[Node, str] = {}
+    for silent, scores in above.items():
+        if len(scores) > 1 and sum(scores) > 0.0:
+            over = topology.over(silent)
+            alerting = sum(1 for node in over if node in score)
+            part[silent] = (1.0 - max(scores) / sum(scores)) * alerting / len(over)
+            words[silent] = f"says nothing itself; of {len(over)} that rest on it {alerting} alert"
+    for node, others in beside.items():
+        blamed = [other for other in others if other in part]
+        total, said = sum(part[other] for other in blamed), score[node]
+        for other in blamed if total else ():
+            moved = said * part[other] ** 2 / total
+            score[node] -= moved
+            score[other] = score.get(other, 0.0) + moved
+    return words
 
 
 def _rings(beneath: Mapping[Node, Iterable[Node]]) -> dict[Node, int]:
@@ -337,14 +376,16 @@ def _suspect(own: Node, subject: Node, topology: Topology) -> Node:
     return own
 
 
-def _reason(node: Node, order: list[Node], part: float, best: Clue, start: Instant, change: str | None) -> str:
+def _share(node: Node, order: list[Node], part: float) -> str:
     others = [other for other in order if other != node]
     following = f"; next {name_of(others[0])}" if order[0] == node and others else ""
+    return f"{name_of(node)} ({part * 100:.0f} % of the evidence{following})"
+
+
+def _observed(best: Clue, start: Instant) -> str:
     late = best.first_at - start
     when = f"{format_span(late)} after the start" if late >= SECOND else "at the start"
-    words = f"{name_of(node)} ({part * 100:.0f} % of the evidence{following}): {best.fact.words} {when}"
-    words += f", in {best.slow * 100:.0f} % of earlier problems"
-    return f"{words}; {change}" if change else words
+    return f"{best.fact.words} {when}, in {best.slow * 100:.0f} % of earlier problems"
 
 
 def _hash(*parts: str) -> int:

@@ -34,6 +34,32 @@ def test_callers_hand_part_of_their_symptoms_down_also_through_silent_services()
     assert named(web, seen({"alertname": "Errors", "service": "other"}, 30)) == ["web", "other"]
 
 
+def test_what_says_nothing_itself_is_the_cause_when_all_that_rest_on_it_alert():
+    topology = Topology({f"s{n}": ["db"] for n in range(5)}, [("s0", "h1"), ("s1", "h1"), ("other", "h1")])
+    storm = [seen({"alertname": "Down", "service": f"s{n}"}, n, topology) for n in range(5)]
+    first, *others = rank(storm, topology, Weights())
+    assert (first.service, first.entity) == ("", "db")
+    assert "says nothing itself; of 5 that rest on it 5 alert" in first.reason
+    assert [cause.entity for cause in others][-1] == "h1", "of those that rest on it one is well"
+    assert sum(cause.score for cause in (first, *others)) == pytest.approx(1.0, abs=0.001)
+
+
+def test_what_says_nothing_itself_is_not_blamed_for_one_or_two_of_many_or_for_what_an_alert_explains():
+    topology = Topology({**{f"s{n}": ["db"] for n in range(9)}, "db": []})
+    one = seen({"alertname": "CpuHigh", "service": "s1"}, 0, topology)
+    assert named(one, topology=topology) == ["s1"]
+    assert named(one, seen({"alertname": "DiskFull", "service": "s2"}, 9, topology), topology=topology)[0] == "s1"
+    web = [seen({"alertname": "Errors", "service": name}, 0) for name in ("web", "api", "db")]
+    assert set(named(*web)) == {"web", "api", "db"}
+
+
+def test_two_silent_things_that_explain_the_same_are_equally_likely():
+    topology = Topology({f"s{n}": ["db", "queue"] for n in range(4)} | {"db": [], "queue": []})
+    storm = [seen({"alertname": "Errors", "service": f"s{n}"}, 0, topology) for n in range(4)]
+    first, second = rank(storm, topology, Weights())[:2]
+    assert {first.service, second.service} == {"db", "queue"} and first.score == second.score
+
+
 def test_services_in_a_ring_hand_nothing_to_each_other():
     ring = Topology({"a": ["b"], "b": ["a", "c"], "c": []})
     a = seen({"alertname": "SlowA", "service": "a"}, 0, ring)
