@@ -31,7 +31,7 @@ class Alert(Struct, frozen=True, gc=False):
     """Of the occurrence; grows with time."""
     fp: int
     source: str
-    """Who reported it last."""
+    """Who reported it last; of two that push it, who gave the later startsAt."""
     labels: dict[str, str]
     annotations: dict[str, str]
     starts_at: Instant
@@ -82,19 +82,21 @@ def observe(
         return "restarted", _begun(signal, now, polled, known.since, ends_at, next_id)
     if ends_at is None:
         ends_at, timeout = known.ends_at, known.timeout
+    latest = polled or signal.implied or signal.starts_at >= known.newest_start
+    source = signal.source if latest else known.source
     same = (
         ends_at == known.ends_at
         and signal.annotations == known.annotations
         and (signal.implied or known.since <= signal.starts_at <= known.newest_start)
         and polled == known.polled
         and signal.url == known.url
-        and signal.source == known.source
+        and source == known.source
     )
     if same:
         return "repeated", msgspec.structs.replace(known, updated_at=now)
     return "changed", msgspec.structs.replace(
         known,
-        source=signal.source, annotations=signal.annotations, url=signal.url, ends_at=ends_at, timeout=timeout,
+        source=source, annotations=signal.annotations, url=signal.url, ends_at=ends_at, timeout=timeout,
         since=min(known.since, signal.starts_at), updated_at=now, polled=polled,
         newest_start=known.newest_start if signal.implied else max(known.newest_start, signal.starts_at),
     )  # fmt: skip

@@ -61,6 +61,20 @@ def test_a_resolution_ends_it_unless_another_source_reports_a_later_start() -> N
     assert story.states() == ["open"]
 
 
+def test_a_resolution_does_not_end_what_another_source_reports_with_a_later_start_whoever_spoke_last() -> None:
+    story = Story()
+    story.push(alert("A", 0, starts=0, source="grafana"), source="grafana")
+    story.until(MINUTE)
+    story.push(alert("A", MINUTE, starts=MINUTE))
+    story.until(2 * MINUTE)
+    assert story.push(alert("A", 0, starts=0, source="grafana"), source="grafana") == ["duplicate"]
+    ended = alert("A", 2 * MINUTE, firing=False, starts=0, source="grafana")
+    assert story.push(ended, source="grafana") == ["duplicate"]
+    assert story.states() == ["open"]
+    story.push(alert("A", 2 * MINUTE, firing=False, starts=MINUTE))
+    assert story.states() == ["resolved"]
+
+
 def test_what_a_poll_misses_lapses_at_its_end_or_after_five_minutes() -> None:
     story = Story(POLLED)
     story.poll("am", alert("with", 0, ends=3 * MINUTE, source="am"), alert("without", 0, source="am"))
