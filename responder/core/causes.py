@@ -236,6 +236,18 @@ def _surprise(problems: float, mine: float) -> float:
     return max(0.0, log((problems + 2) / (mine + 1)))
 
 
+def since(clues: Collection[Clue], at: Instant) -> Collection[Clue]:
+    """Return what was news since *at*; an alert that began before and again since counts from when it last began.
+
+    Without it one alert that was there long before the problem would be its start, and all others late.
+    Where nothing was news since, everything is evidence.
+    """
+    if all(one.first_at >= at for one in clues):
+        return clues
+    news = [one for one in clues if one.last_at >= at]
+    return [one if one.first_at >= at else replace(one, first_at=one.last_at) for one in news] or clues
+
+
 def rank(
     clues: Collection[Clue], topology: Topology, weights: Weights, changes: Mapping[str, str] | None = None
 ) -> tuple[Cause, ...]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from responder.core import facts, lifecycle, plan, problem, recurrence
 from responder.core.board import Board, Join, Merge, Onset, Part, Start
 from responder.core.book import UNKNOWN, Book
-from responder.core.causes import fact, rank
+from responder.core.causes import fact, rank, since
 from responder.core.correlation import decide, refile
 from responder.core.desk import Desk, ProblemRow
 from responder.core.event import TIMER, Actor, Event
@@ -304,7 +304,9 @@ def rank_again(desk: Desk, book: Book, number: int, at: Instant) -> None:
     row = desk.problems.get(number)
     if row is None or row.due is None:
         return
-    clues = desk.board.evidence(row.incidents)
+    spec = next((spec for spec in book.specs if spec.id == row.problem.spec), None)
+    window = spec.how.within if spec is not None else row.problem.opened_at
+    clues = since(desk.board.evidence(row.incidents), row.problem.opened_at - window)
     changes = _changes(desk, {clue.fact.service for clue in clues if clue.fact.service}, row.problem.opened_at)
     causes = rank(clues, book.topology, book.weights, changes)
     rated = problem.rated(row.problem, causes, row.count)

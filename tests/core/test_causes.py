@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from responder.core.causes import Clue, Memory, Weights, clue, fact, felt_in_calls, rank, remembered, took_part
+from responder.core.causes import Clue, Memory, Weights, clue, fact, felt_in_calls, rank, remembered, since, took_part
 from responder.core.signal import DAY, HOUR, SECOND
 from responder.core.topology import Topology
 
@@ -114,6 +115,22 @@ def test_a_lasting_alert_loses_weight_from_the_second_problem_on():
         memory, problems = took_part(memory), took_part(problems)
     assert rarities[0] == 1.0
     assert rarities == sorted(rarities, reverse=True) and rarities[1] < 0.5
+
+
+def test_what_was_there_long_before_the_problem_is_neither_its_start_nor_its_cause():
+    noise = seen({"alertname": "CertificateExpiresSoon", "service": "web"}, 0)
+    storm = [
+        seen({"alertname": "DiskFull", "service": "db"}, 3600),
+        seen({"alertname": "Errors", "service": "api"}, 3590),
+    ]
+    assert named(noise, *storm)[0] == "web"
+    first, second = rank(since([noise, *storm], 3000 * SECOND), SHOP, Weights())
+    assert first.entity == "db" and "DiskFull 10s after the start" in first.reason and second.entity == "api"
+    again = structs.replace(noise, last_at=3595 * SECOND)
+    assert "CertificateExpiresSoon 5s after the start" in next(
+        cause.reason for cause in rank(since([again, *storm], 3000 * SECOND), SHOP, Weights()) if cause.entity == "web"
+    )
+    assert since([noise], 3000 * SECOND) == [noise], "where nothing else is, it is the evidence"
 
 
 def test_an_alert_that_mostly_comes_without_a_problem_says_little():
