@@ -179,6 +179,22 @@ def test_an_end_is_told_to_a_channel_that_perhaps_heard_of_the_beginning(reason:
     assert post.kinds() == ["resolved"]
 
 
+@pytest.mark.parametrize(
+    "error", [Permanent("550 for one of two", "partly_refused"), Transient("no answer in time", "timeout")]
+)
+def test_an_end_is_told_though_the_beginning_was_given_up_if_it_had_perhaps_arrived(
+    error: Permanent | Transient,
+) -> None:
+    """The mail of a list on which one address is dead reaches the others; a slow receiver may act on each attempt."""
+    post = Post(AT_ONCE)
+    post.fails["chat"] = error
+    post.fire("a")
+    post.at(20_000)
+    post.fails.clear()
+    post.clear("a")
+    assert post.kinds() == ["resolved"]
+
+
 def test_an_end_is_not_told_to_a_channel_that_refused_the_beginning() -> None:
     post = Post(AT_ONCE)
     post.fails["chat"] = Transient("refused", "unreachable")

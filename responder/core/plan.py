@@ -95,7 +95,7 @@ def announce(desk: "Desk", book: "Book", before: "Incident | None", row: "Incide
         case "resolved" | "cancelled" if before is not None and not over(before):
             channels = [name for name in row.told if _hears_the_end(book, row, name)]
             _tell(desk, channels, _part("resolved", row, event))
-        case "notified":
+        case "notified" | "notification_failed":
             _after_delivery(desk, book, before, row, event)
 
 
@@ -373,8 +373,12 @@ def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> Non
             "channel": message.channel, "event": part.event, "notification": message.notification_id,
             "attempt": message.attempt, "error": message.last_error[:500], "next": following,
         }  # fmt: skip
+        if message.perhaps and part.event in ("opened", "repeat") and not (row is not None and _momentary(part, row)):
+            data["told"] = True  # somebody may have read it, and waits for the end
         if row is not None:
             _note(desk, book, row, "notification_failed", message.channel, data, now)
+        elif problem is not None and "told" in data:
+            _problem_told(desk, book, part, message.channel, data, now, "notification_failed")
         elif problem is not None:
             _note_problem(desk, problem, "notification_failed", message.channel, data, now)
         if following is not None:
@@ -475,7 +479,9 @@ def _ended(row: "ProblemRow", at: Instant) -> Part:
     return Part("resolved", 0, at, problem=row.problem.id)
 
 
-def _problem_told(desk: "Desk", book: "Book", part: Part, channel: str, data: dict[str, Any], now: Instant) -> None:
+def _problem_told(
+    desk: "Desk", book: "Book", part: Part, channel: str, data: dict[str, Any], now: Instant, kind: str = "notified"
+) -> None:
     """Note what a channel believes of a problem, and correct it when the problem went on meanwhile."""
     row = desk.problem(part.problem) if part.problem is not None else None
     if row is None:
@@ -486,7 +492,7 @@ def _problem_told(desk: "Desk", book: "Book", part: Part, channel: str, data: di
     rest = tuple(name for name in row.told if name != channel)
     opened = part.event == "opened"
     row = _note_problem(
-        desk, replace(row, told=(*rest, channel) if opened else rest), "notified", channel, data | {"told": opened}, now
+        desk, replace(row, told=(*rest, channel) if opened else rest), kind, channel, data | {"told": opened}, now
     )
     if opened and _is_over(row):
         problem_ended(desk, book, replace(row, told=(channel,)), now)

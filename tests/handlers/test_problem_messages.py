@@ -203,6 +203,17 @@ def test_an_end_is_told_to_a_channel_that_perhaps_heard_of_the_beginning() -> No
     assert [event for _, event, _ in told(house)] == ["resolved"]
 
 
+def test_an_end_is_told_though_the_beginning_was_given_up_if_it_had_perhaps_arrived() -> None:
+    house = post()
+    house.fails["board"] = Permanent("550 for one of two", "partly_refused")
+    house.fire("a", "b")
+    house.at(61)
+    house.fails.clear()
+    move(house, "resolved")
+    house.at(9000)
+    assert [event for _, event, _ in told(house)] == ["resolved"]
+
+
 def test_a_kill_while_it_is_under_way_repeats_that_attempt_with_the_same_bytes() -> None:
     house = post()
     house.fire("a", "b")
