@@ -11,6 +11,7 @@ client together would cost three times what the rest does.
 
 import asyncio
 import base64
+import contextlib
 import os
 import re
 import ssl
@@ -29,6 +30,8 @@ from adapters._network import Line, Network
 from responder.ports import SECOND, VERSION, Instant, Permanent, Secret, Span, Transient
 
 PER_HOST: Final = 4
+_REST: Final = 1.0
+"""Seconds that the body of an answer has whose head is what was asked for."""
 MEGABYTE: Final = 1024 * 1024
 _LONGEST_RETRY_AFTER: Final[Span] = 24 * 3600 * SECOND
 _KEPT: Final = {"resolve": 0.0, "connect": 0.0, "tls": 0.0}
@@ -150,7 +153,7 @@ class Client:
 
     async def fetch(
         self, method: str, path: str | None = None, *, within: Span, body: bytes = b"",
-        headers: Mapping[str, str] | None = None, limit: int = 16 * MEGABYTE, cut: bool = False,
+        headers: Mapping[str, str] | None = None, limit: int = 16 * MEGABYTE, cut: bool = False, told: bool = False,
     ) -> Answer:  # fmt: skip
         """Return the answer, whatever its status; redirects are not followed.
 
@@ -158,6 +161,7 @@ class Client:
             path: Below the base URL's path, with its query; none: exactly the base URL.
             within: For the whole of it, waiting for a free connection included.
             limit: Bytes of body; a longer answer is an error, or with *cut* ends there.
+            told: The head of a 2xx answer says it all: a body that breaks off or does not come is no error.
 
         Raises:
             Transient: No answer came: time-out, refused, not trusted, cut off.
@@ -170,7 +174,7 @@ class Client:
         request = httpx.Request(method, self._url(path), headers=every, stream=httpx.ByteStream(body))
         try:
             async with asyncio.timeout(within / SECOND), self._host.slot(self._name) as transport:
-                return await self._exchange(transport, request, limit, cut)
+                return await self._exchange(transport, request, limit, cut, told)
         except TimeoutError:
             raise Transient(f"{self.origin} did not answer within {within / SECOND:g} s", "timeout") from None
         except (httpx.TransportError, ssl.SSLError) as error:  # httpx leaves TLS errors after the handshake as they are
@@ -183,7 +187,9 @@ class Client:
             self._urls[path] = self._base.copy_with(raw_path=(self._below + path).encode("ascii"))
         return self._urls[path]
 
-    async def _exchange(self, transport: _Transport, request: httpx.Request, limit: int, cut: bool) -> Answer:
+    async def _exchange(
+        self, transport: _Transport, request: httpx.Request, limit: int, cut: bool, told: bool
+    ) -> Answer:  # fmt: skip
         now = asyncio.get_running_loop().time
         asked = now()
         try:
@@ -196,19 +202,29 @@ class Client:
         opening, begun = transport.line.opening, now()
         certificate_ends = _certificate_ends(response) if opening and request.url.scheme == "https" else None
         chunks: list[bytes] = []
-        room = limit
         async with aclosing(response):  # what was not read to its end is not kept
-            async for chunk in cast("httpx.AsyncByteStream", response.stream):
-                chunks.append(chunk[:room])
-                room -= len(chunk)
-                if room < 0:
-                    break
-        if room < 0 and not cut:
-            raise Permanent(f"{self.origin}: the answer is over {limit} bytes", "too_large")
+            stream = cast("httpx.AsyncByteStream", response.stream)
+            if told and 200 <= response.status_code < 300:
+                with contextlib.suppress(TimeoutError, httpx.TransportError, ssl.SSLError):
+                    async with asyncio.timeout(_REST):
+                        await _read(stream, chunks, limit)
+            elif await _read(stream, chunks, limit) > limit and not cut:
+                raise Permanent(f"{self.origin}: the answer is over {limit} bytes", "too_large")
         phases = {**_KEPT, **opening, "transfer": now() - begun}
         phases["processing"] = begun - asked - sum(opening.values())
         headers = dict(response.headers.items())
         return Answer(response.status_code, headers, b"".join(chunks), phases, certificate_ends)
+
+
+async def _read(stream: httpx.AsyncByteStream, chunks: list[bytes], limit: int) -> int:
+    """Gather a body up to *limit* bytes; returns how many came, more than that if it goes on."""
+    came = 0
+    async for chunk in stream:
+        chunks.append(chunk[: limit - came])
+        came += len(chunk)
+        if came > limit:
+            break
+    return came
 
 
 def _certificate_ends(response: httpx.Response) -> float:

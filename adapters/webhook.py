@@ -32,7 +32,7 @@ class WebhookChannel:
         """Post the message.
 
         Raises:
-            Transient: No answer in 10 s, 408, 425, 429 or 5xx, with their ``Retry-After``.
+            Transient: No head of an answer in 10 s, 408, 425, 429 or 5xx, with their ``Retry-After``.
             Permanent: Any other answer than 2xx.
         """
         headers = {
@@ -44,7 +44,7 @@ class WebhookChannel:
         if self._secret is not None:
             headers["X-Responder-Signature"] = sign(self._secret, delivery.body, self._now() // SECOND)
         answer = await self._client.fetch(
-            "POST", body=delivery.body, headers=headers, within=_TIMEOUT, limit=MEGABYTE, cut=True
+            "POST", body=delivery.body, headers=headers, within=_TIMEOUT, limit=MEGABYTE, cut=True, told=True
         )
         good(answer, self._client.origin, self._now)
 

@@ -91,6 +91,14 @@ def test_a_receiver_that_answers_a_flood_is_cut_short_and_has_taken_the_message(
     send(hook(serve(lambda r: reply(b"x" * 3_000_000)).url))
 
 
+@pytest.mark.parametrize("length", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+def test_a_message_is_taken_by_the_head_of_the_answer_though_its_body_never_comes(serve: Serve, length: bytes) -> None:
+    """Each attempt more would be a page more for the same incident."""
+    server = serve(lambda r: b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n1")
+    send(hook(server.url))
+    assert len(server.requests) == 1
+
+
 def test_two_channels_on_one_host_do_not_wait_for_each_other(serve: Serve) -> None:
     server = serve(lambda r: None if r.target == "/hang" else reply())
 
