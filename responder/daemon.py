@@ -298,6 +298,8 @@ class Daemon:
                 log.warning("the clock jumped by %.0f s", jump)
                 if self._poller is not None:
                     self._poller.restart()
+                self.dispatcher.clock_jumped()
+                self._next_heartbeat = self._next_upkeep = now
             self.dispatcher.look()
             self.dispatcher.count()
             try:

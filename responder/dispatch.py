@@ -73,6 +73,11 @@ class Dispatcher:
                 post.claiming, post.next_at = True, None
                 self._spawn(self._claim(post))
 
+    def clock_jumped(self) -> None:
+        """Look at every channel: when there would be something to do was reckoned on another clock."""
+        for post in self._posts.values():
+            post.next_at = 0
+
     def count(self) -> None:
         """Say how many messages wait."""
         for name, number in self._lanes.pending().items():

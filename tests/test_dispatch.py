@@ -14,8 +14,9 @@ from responder.core.book import Book
 from responder.core.catalogue import ChannelRef, ChannelSpec, Service, Team
 from responder.core.event import Actor
 from responder.core.outbox import Message
-from responder.core.signal import MINUTE, SECOND
+from responder.core.signal import HOUR, MINUTE, SECOND
 from responder.dispatch import Dispatcher
+from responder.handlers.deliveries import Claim
 from responder.intake import Unavailable
 from responder.ports import Delivery, Permanent, Transient
 from tests.post import AT_ONCE, Killed, Post, rule
@@ -302,6 +303,29 @@ def test_an_end_is_told_after_a_kill_if_the_beginning_had_perhaps_arrived() -> N
     post.at(60)
     assert [(m.part.event, m.attempt) for _, m in post.tried] == [("opened", 1), ("resolved", 1)]
     assert post.incident().told == ()
+
+
+@pytest.mark.parametrize("bundle", [0, 30 * SECOND])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_was_ahead_and_is_set_back_keeps_nobody_waiting(bundle: int, restarted: bool) -> None:
+    """A machine whose hardware clock is in local time is hours ahead until it hears of NTP."""
+    post = Post(ChannelSpec("chat", bundle=bundle))
+    post.at(7200).fire("told")
+    post.at(7210)
+    post.fails["chat"] = Transient("429", "http_429", retry_after=HOUR)
+    post.fire("tried")
+    post.at(7260)
+    post.fails.clear()
+    post.sent.clear()
+    post.stage.now -= 2 * HOUR
+    if restarted:
+        post.restart()
+    post.stage.take(Claim("chat", 0))
+    post.fire("new")
+    post.clear("told")
+    post.at(180)
+    heard = {(part.event, part.incident) for _, message in post.sent for part in message.parts}
+    assert heard == {("opened", 2), ("opened", 3), ("resolved", 1)}
 
 
 # The dispatcher itself.

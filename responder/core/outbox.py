@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal["opened", "stage", "warned", "breached", "overdue", "repeat", "resolved"]
 LEASE: Final[Span] = 30 * SECOND
 """An attempt that nobody reported on for so long is made again."""
+FROM_BIRTH: Final[Instant] = 0
+"""Due from birth on: what it speaks of is true, though the clock may have been set back behind it."""
 _NOW: Final = -(2**63)
 
 
@@ -54,7 +56,7 @@ class Message(Struct, frozen=True):
     channel: str
     part: Part
     not_before: Instant
-    """When it is due: at birth, for the next attempt, at the end of a lease, or to be looked at again."""
+    """When it is due: for the next attempt, at the end of a lease, or to be looked at again; :data:`FROM_BIRTH` at birth."""
     since: Instant
     """Since when it could leave: its birth, or the end of what suppressed it."""
     state: Literal["waiting", "sent", "failed", "dropped", "bundled"] = "waiting"
@@ -122,6 +124,14 @@ class Lane:
         if row is not None:
             self._woken.add(id)
             heapq.heappush(self._again if row.attempt else self._fresh, (at, id))
+
+    def set_back(self, now: Instant) -> None:
+        """Wait for nothing that was reckoned from instants still to come: the clock was ahead and was set back."""
+        if self._sent and self._sent[-1] > now:
+            self._sent = deque(at for at in self._sent if at <= now)
+            self._paused_until = _NOW
+            for id in [id for id, row in self.rows.items() if row.not_before > now]:
+                self.wake(id)
 
     def free_at(self, spec: ChannelSpec) -> Instant:
         """Return when a message that has not been tried may leave: after the bundle's wait, within the rate."""

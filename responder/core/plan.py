@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from responder.core.catalogue import ChannelRef, Occasion, Team
 from responder.core.event import Actor, Event
-from responder.core.outbox import LEASE, Kind, Message, Part
+from responder.core.outbox import FROM_BIRTH, LEASE, Kind, Message, Part
 from responder.core.problem import UNRESOLVED, Problem
 from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
 
@@ -236,13 +236,12 @@ def _tell(desk: "Desk", channels: list[str], part: Part) -> None:
 
 
 def _entry(
-    desk: "Desk", channel: str, part: Part, not_before: Instant | None = None, *, perhaps: bool = False,
+    desk: "Desk", channel: str, part: Part, not_before: Instant = FROM_BIRTH, *, perhaps: bool = False,
     tried: tuple[str, ...] = (),
 ) -> tuple[int, Message]:  # fmt: skip
     id = desk.head.next_outbox
     desk.head.next_outbox += 1
-    due = not_before if not_before is not None else part.at
-    return id, Message(id, channel, part, due, due, perhaps=perhaps, tried=tried)
+    return id, Message(id, channel, part, not_before, not_before or part.at, perhaps=perhaps, tried=tried)
 
 
 def _hears(team: Team | None, row: "Incident", occasion: Occasion) -> list[str]:
@@ -352,7 +351,7 @@ def _after_delivery(desk: "Desk", book: "Book", before: "Incident | None", row: 
         repeat = book.channel(channel).repeat
         if repeat is not None:
             again = Part("repeat", row.id, event.at + repeat)
-            desk.outbox.put(*_entry(desk, channel, again))
+            desk.outbox.put(*_entry(desk, channel, again, again.at))
 
 
 def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> None:

@@ -101,6 +101,7 @@ def claim(item: Claim, desk: Desk, book: Book, now: Instant, resident: Resident)
 
 def _claim(item: Claim, desk: Desk, book: Book, now: Instant, resident: Resident) -> Claimed:
     spec, lane = book.channel(item.channel), resident.lanes.lane(item.channel)
+    lane.set_back(now)
     plenty = spec.bundle == 0 and lane.left(spec, now) > item.room
     fresh, again = lane.take(spec, now, item.room if plenty else SLICE, item.room)
     item.taken = fresh + again
