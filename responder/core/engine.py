@@ -183,6 +183,9 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
         desk.states.put(hit.place, msgspec.structs.replace(row, state=state, seen_at=max(row.seen_at, told.at)))
         join(desk, book, rule, incident, alert, momentary=False)
         return incident.id
+    if is_event and incident is not None:  # what time did to it comes first
+        incident = lifecycle.pass_time(desk, book, incident, told.at)
+        row = desk.states.get(hit.place)
     cause = Cause(alert.labels, alert.annotations, alert.source, alert.starts_at, alert)
     joining = joining_of(book, rule, cause, told.at) if is_event else None
     if row is None:

@@ -160,6 +160,15 @@ def test_after_max_age_a_new_incident_opens_and_the_old_one_resolves_with_its_la
     assert story.states() == ["resolved", "resolved"]
 
 
+def test_an_incident_that_was_over_before_it_was_too_old_closed_when_its_window_had_passed() -> None:
+    story = Story(EACH.replace("by:", "max_age: 1h\n    reopen_within: 10m\n    by:"))
+    story.fire()
+    story.end()
+    story.stage.now += 2 * HOUR  # nobody has looked at what was due
+    story.fire()
+    assert (story.states(), story.at(story.incident().closed_at)) == (["closed", "open"], 10 * MINUTE)
+
+
 BY_REGION = EACH.replace("[alertname]", "[region]")
 
 
