@@ -411,6 +411,8 @@ class Daemon:
             wrong = self._unchangeable(loaded.settings)
         if loaded.settings is None or wrong:
             return self._not_loaded(wrong)
+        for warning in loaded.warnings:
+            log.warning("the configuration: %s", str(warning).replace("\n  hint: ", "; "))
         settings: Settings = loaded.settings
         book = book_of(settings, self.tally)
         try:

@@ -71,6 +71,14 @@ def test_a_bad_file_changes_nothing_and_a_good_one_the_rules(
     assert {i["state"] for i in responder.incidents()} == {"resolved"}
 
 
+def test_a_reload_says_what_is_doubtful_too(daemon: Callable[..., Daemon]) -> None:
+    """A folder of rules that is empty for a moment, as while it is mounted, is allowed, but leaves nobody watching."""
+    responder = daemon(GOOD)
+    responder.configure('include: ["rules.d/*.yml"]\n' + GOOD)
+    by_request(responder)
+    assert 'responder.yml:1:11: no file matches \\"rules.d/*.yml\\"' in responder.log
+
+
 PROMISE = """
 sources: {gone: {kind: prometheus-alerts, url: "http://127.0.0.1:1", every: 1s, on_failure: {for: 1s, priority: P2, service: shop}}}
 """
