@@ -104,19 +104,49 @@ class _Transport(httpx.AsyncHTTPTransport):
         self._pool = cast("httpcore.AsyncConnectionPool", line)
 
 
+class _Trust:
+    """The TLS of one server. Files that were replaced are read again before the next connection: certificates end."""
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls, self._stamp = tls, _stamp(tls)
+        self._context = self._read()
+
+    def __call__(self) -> ssl.SSLContext:
+        stamp = _stamp(self._tls)
+        if stamp != self._stamp:
+            with contextlib.suppress(ValueError):  # half written: what was read before serves until they are whole
+                self._context, self._stamp = self._read(), stamp
+        return self._context
+
+    def _read(self) -> ssl.SSLContext:
+        context = tls_context(self._tls)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
+def _stamp(tls: Tls) -> list[tuple[int, int, int] | None]:
+    """Return what changes when a file is replaced; None: it is not there."""
+    found: list[tuple[int, int, int] | None] = []
+    for file in filter(None, (tls.ca_file, tls.cert_file, tls.key_file)):
+        try:
+            now = Path(file).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((now.st_ino, now.st_size, now.st_mtime_ns))
+    return found
+
+
 class _Host:
     """One server and the connections to it."""
 
     def __init__(self, parts: SplitResult, tls: Tls, keep: bool) -> None:
         self.names: set[str] = set()
         self._keep = keep
-        context = None
-        if parts.scheme == "https":
-            context = tls_context(tls)
-            context.set_alpn_protocols(["http/1.1"])
+        trust = _Trust(tls) if parts.scheme == "https" else None
         self._free: asyncio.LifoQueue[_Transport] = asyncio.LifoQueue()
         for _ in range(PER_HOST):
-            self._free.put_nowait(_Transport(Line(Network(), context)))
+            self._free.put_nowait(_Transport(Line(Network(), trust)))
         self._shares: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager

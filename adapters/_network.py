@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, cast
 
@@ -32,9 +32,9 @@ _lookup_took: Final[ContextVar[float]] = ContextVar("lookup_took", default=0.0)
 class Line(httpcore.AsyncConnectionInterface):
     """At most one connection, kept from one request to the next; it stands where httpx has a pool."""
 
-    def __init__(self, network: httpcore.AsyncNetworkBackend, context: ssl.SSLContext | None) -> None:
-        """*context*: of TLS, for an ``https`` server."""
-        self._network, self._context = network, context
+    def __init__(self, network: httpcore.AsyncNetworkBackend, trust: Callable[[], ssl.SSLContext] | None) -> None:
+        """*trust*: gives the context of TLS, for an ``https`` server."""
+        self._network, self._trust = network, trust
         self._connection: httpcore.AsyncHTTP11Connection | None = None
         self.opening: dict[str, float] = {}
         """Seconds of ``resolve``, ``connect`` and ``tls``, if the last request needed a new connection."""
@@ -57,9 +57,9 @@ class Line(httpcore.AsyncConnectionInterface):
         began = now()
         stream = await self._network.connect_tcp(name, origin.port)
         connected = now()
-        if self._context is not None:
+        if self._trust is not None:
             try:
-                stream = await stream.start_tls(self._context, name)
+                stream = await stream.start_tls(self._trust(), name)
             except BaseException:
                 await stream.aclose()
                 raise

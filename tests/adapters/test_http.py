@@ -352,10 +352,13 @@ def test_no_bytes_of_a_server_raise_anything_but_our_errors(raw: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate of 127.0.0.1 with its key in one file."""
+    """A self-signed certificate of 127.0.0.1 in cert.pem, its key in key.pem."""
+    return self_signed(tmp_path_factory.mktemp("tls"))
+
+
+def self_signed(folder: Path) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed on this machine")
-    folder = tmp_path_factory.mktemp("tls")
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     made = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     command = [
@@ -445,6 +448,26 @@ def test_tls_is_verified_and_a_file_of_authorities_is_what_verifies_it(certifica
         with pytest.raises(Transient, match="no trusted connection") as caught:
             await lent.http("b", url).fetch("GET", within=5 * SECOND)
         assert caught.value.reason == "tls"
+        server.close()
+
+    with_context(work)
+
+
+def test_a_file_of_authorities_that_is_replaced_is_read_again(certificate: Path, tmp_path: Path) -> None:
+    """Certificates that last for weeks are renewed in place, by cert-manager and its like."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    file, good = self_signed(tmp_path) / "cert.pem", (certificate / "cert.pem").read_text()
+
+    async def work(lent: Context) -> None:
+        server = await asyncio.start_server(safe, "127.0.0.1", 0, ssl=context)
+        url = Secret(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        client = lent.http("a", url, tls=Tls(ca_file=str(file)), apart=True)
+        with pytest.raises(Transient, match="no trusted connection"):
+            await client.fetch("GET", within=5 * SECOND)
+        for content in (good, "half writ"):
+            file.write_text(content)
+            assert (await client.fetch("GET", within=5 * SECOND)).body == b"safe"
         server.close()
 
     with_context(work)
