@@ -5,6 +5,7 @@ import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
+from math import isfinite
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -136,6 +137,7 @@ class PageSource:
             return self._page
 
     def _rate(self, counters: "dict[int, _Counter]", found: Sequence[Sample], at: Instant, over: Span) -> list[Sample]:
+        found = [sample for sample in found if isfinite(sample.value)]  # NaN would be in every sum that follows
         for sample in found:
             counters.setdefault(fingerprint(sample.labels), _Counter()).see(at, sample.value, over)
         for series in [fp for fp, counter in counters.items() if counter.points[-1][0] < at - over]:

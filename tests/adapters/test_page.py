@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -180,6 +181,14 @@ def test_a_rate_is_the_increase_per_second_over_what_was_seen() -> None:
 
 def test_a_counter_that_restarts_begins_at_zero() -> None:
     assert rates([(AT, 100.0), (AT + 10 * SECOND, 10.0)], 60 * SECOND) == [None, 1.0]
+
+
+@pytest.mark.parametrize("nothing", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_no_number_has_no_part_in_a_rate(nothing: float) -> None:
+    """Exporters show NaN before their first measurement, and while they have none."""
+    at = [AT + n * 10 * SECOND for n in range(5)]
+    values = [nothing, 1e9, 1e9 + 50, nothing, 1e9 + 100]
+    assert rates(list(zip(at, values, strict=True)), 60 * SECOND) == [None, None, 5.0, None, pytest.approx(10 / 3)]
 
 
 def test_a_gap_longer_than_the_span_gives_no_rate() -> None:
