@@ -17,6 +17,8 @@ Page: TypeAlias = Mapping[str, Sequence[tuple[dict[str, str], float]]]
 
 _NAME: Final = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*")
 _MATCHER: Final = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(,?)\s*')
+_FRESH: Final = 60.0
+"""Seconds, on the clock that is never set, for which a page serves instants before its own, too."""
 _POINTS: Final = 100
 """A rate keeps about so many points of a series, however often it is asked."""
 
@@ -98,6 +100,7 @@ class PageSource:
         self._get, self._every = get, every
         self._lock = asyncio.Lock()
         self._slot: int | None = None
+        self._asked = 0.0
         self._page: Page = {}
         self._failure: Transient | Permanent | None = None
         self._rates: dict[tuple[str, Span], dict[int, _Counter]] = {}
@@ -124,9 +127,11 @@ class PageSource:
         """Nothing to give back: connections belong to the daemon."""
 
     async def _at(self, at: Instant) -> Page:
-        slot = at // self._every
+        slot, now = at // self._every, asyncio.get_running_loop().time
         async with self._lock:
-            if self._slot is None or slot > self._slot:
+            late = now() - self._asked > max(_FRESH, self._every / SECOND)  # then the wall clock was set back
+            if self._slot is None or slot > self._slot or (slot < self._slot and late):
+                self._asked = now()
                 try:
                     self._page, self._failure = await self._get(), None
                 except (Transient, Permanent) as failure:
@@ -156,6 +161,8 @@ class _Counter:
         self._last = self._total = 0.0
 
     def see(self, at: Instant, value: float, over: Span) -> None:
+        if self.points and at < self.points[-1][0] - over:
+            self.points.clear()  # the clock was set back
         if self.points and at <= self.points[-1][0]:
             return  # asked twice for one instant
         if self.points:

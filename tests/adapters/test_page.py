@@ -230,6 +230,30 @@ def test_what_a_rate_keeps_does_not_grow_with_how_often_it_is_asked() -> None:
     assert kept <= 202 and rate == pytest.approx(5.0)
 
 
+def test_a_clock_that_is_set_back_does_not_stop_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not got again until the clock had come as far again: hours in which a page that broke looked well."""
+
+    async def main() -> list[list[float]]:
+        loop, passed = asyncio.get_running_loop(), 0
+        began = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: began + passed)
+
+        async def get() -> Page:
+            return {"c": [({}, passed * 2.0)]}
+
+        source = PageSource(get)
+        found = []
+        for passed in (0, 30, 60, 90, 120, 150, 180, 210):
+            at = AT + passed * SECOND + (7200 * SECOND if passed < 60 else 0)
+            asked = [await source.query("c", at), await source.query("c", at, "rate", 90 * SECOND)]
+            found.append([samples[0].value for samples in asked if samples])
+        return found
+
+    found = asyncio.run(main())
+    assert found[-1] == [420.0, 2.0]
+    assert [values[0] for values in found] == [0.0, 60.0, 60.0, 60.0, 240.0, 300.0, 360.0, 420.0]
+
+
 def test_a_series_that_is_gone_is_forgotten() -> None:
     async def main() -> int:
         label = 0
