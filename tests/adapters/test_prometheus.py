@@ -41,7 +41,10 @@ def test_a_query_is_posted_with_its_instant(serve: Serve) -> None:
     ]
     [request] = server.requests
     assert (request.method, request.target) == ("POST", "/prom/api/v1/query")
-    assert parse_qs(request.body.decode()) == {"query": ['up{a="ü&"}'], "time": ["1767571200.250000"]}
+    assert parse_qs(request.body.decode()) == {
+        "query": ['up{a="ü&"}'], "time": ["1767571200.250000"],
+        "partial_response": ["false"],  # of Thanos
+    }  # fmt: skip
 
 
 def test_infinities_compare_and_nan_comes_through(serve: Serve) -> None:
@@ -88,6 +91,7 @@ ERROR = '{"status":"error","errorType":"%s","error":"why"}'
         (reply(ERROR % "timeout", "503 X"), Transient, "timeout", "timeout: why"),
         (reply(ERROR % "strange", "200 OK"), Transient, "error", "strange why"),
         (reply(ERROR % "unauthorized", "401 X"), Permanent, "http_401", "answered 401"),
+        (reply(vector(({}, "1"))[:-1] + ',"isPartial":true}'), Transient, "partial", "is not whole"),  # VictoriaMetrics
         (reply("oops", "500 X"), Transient, "http_500", "answered 500: oops"),
         (reply("", "404 X"), Permanent, "http_404", "answered 404"),
         (reply("", "302 X", Location="/login"), Permanent, "http_302", "redirects elsewhere"),
@@ -125,8 +129,8 @@ def test_an_endless_answer_is_refused(serve: Serve) -> None:
 
 def test_a_range_has_an_entry_for_each_instant_and_is_asked_in_parts(serve: Serve) -> None:
     def script(request: Request) -> bytes:
-        form = {name: float(value[0]) for name, value in parse_qs(request.body.decode()).items() if name != "query"}
-        values = [[form["start"], "1"], [form["end"], "NaN"]]
+        form = {name: value[0] for name, value in parse_qs(request.body.decode()).items()}
+        values = [[float(form["start"]), "1"], [float(form["end"]), "NaN"]]
         result = [{"metric": {"a": "b"}, "values": values}]
         return reply(json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
 
