@@ -17,10 +17,10 @@ from responder.core.alert import Alert, Ended, Joined, observe
 from responder.core.book import UNKNOWN, Book
 from responder.core.conditions import FORGET_AFTER, event, step
 from responder.core.conditions.state import Closed, Due, Edge, Opened, Sampled, Seen, State, Told
-from responder.core.desk import Desk, KeyState
+from responder.core.desk import Desk, KeyState, StateKey
 from responder.core.event import Actor
 from responder.core.forms import plain_title, priority_of, text_of
-from responder.core.incident import RESPONDER, Evidence, Incident
+from responder.core.incident import RESPONDER, UNRESOLVED, Evidence, Incident
 from responder.core.match import Hit, canonical, key_for
 from responder.core.rule import AbsenceWhen, CountWhen, EventWhen, FlappingWhen, IncidentForm, MetricWhen, Rule
 from responder.core.signal import DAY, MINUTE, Instant, Sample, Signal, Span, fingerprint
@@ -395,7 +395,12 @@ def tell(
     if fed_by is not None and rule.absorbs and fed_by not in row.fed_by:
         row = msgspec.structs.replace(row, fed_by=(*row.fed_by, fed_by)[-100:])
         desk.states.put((rule.id, key_hash), row)
-    _advance(desk, book, rule, row, told, cause)
+    after = _advance(desk, book, rule, row, told, cause)
+    if fed_by is None or after is None or after.incident is None or not isinstance(told, Opened):
+        return
+    parent = desk.incidents.get(after.incident)
+    if parent is not None and parent.state in UNRESOLVED:
+        _absorb(desk, book, rule, fed_by, parent, told.at)
 
 
 def _advance(desk: Desk, book: Book, rule: Rule, row: KeyState, told: Told, cause: Cause) -> KeyState | None:
@@ -454,7 +459,8 @@ def raise_incident(
         incident = problems.recognise(desk, incident, cause.labels, edge.at)
         row = msgspec.structs.replace(row, incident=incident.id)
         desk.states.put((rule.id, row.key_hash), row)
-    _absorb(desk, book, rule, row, incident, edge.at)
+    for fed in row.fed_by:
+        _absorb(desk, book, rule, fed, incident, edge.at)
     _correlate(desk, book, rule, incident, fresh, cause, edge.at)
     return incident
 
@@ -494,14 +500,14 @@ def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident 
         guarded(desk, dependent, tell, book, dependent, identity.values, identity.hash, told, Cause(labels), fed_by)
 
 
-def _absorb(desk: Desk, book: Book, rule: Rule, row: KeyState, parent: Incident, at: Instant) -> None:
-    for fed in row.fed_by:
-        if fed[0] not in rule.absorbs:
-            continue
-        state = desk.states.get(fed)
-        child = desk.incidents.get(state.incident) if state is not None and state.incident is not None else None
-        if child is not None and child.parent is None and child.id != parent.id and child.closed_at is None:
-            lifecycle.merge(desk, book, child, {"into": parent.id}, at, Actor("rule", rule.id))
+def _absorb(desk: Desk, book: Book, rule: Rule, fed: StateKey, parent: Incident, at: Instant) -> None:
+    """Make the incident of a key that fed the parent's key a part of it, when the rule says so."""
+    if fed[0] not in rule.absorbs:
+        return
+    state = desk.states.get(fed)
+    child = desk.incidents.get(state.incident) if state is not None and state.incident is not None else None
+    if child is not None and child.parent is None and child.id != parent.id and child.closed_at is None:
+        lifecycle.merge(desk, book, child, {"into": parent.id}, at, Actor("rule", rule.id))
 
 
 def _open(

@@ -508,3 +508,27 @@ def test_a_worse_momentary_alert_raises_the_incident_that_it_reopens() -> None:
     story.fire(momentary="id-1")
     story.fire(momentary="id-2", severity="critical")
     assert (story.states(), story.incident().reopened, story.incident().priority) == (["resolved"], 1, "P1")
+
+
+ABSORBING = """
+rules:
+  - {id: down, by: [host], when: {event: {match: {}}}, incident: {service: shop, title: down}}
+  - id: many-down
+    by: []
+    when: {count: {of: {rule: down}, at_least: 2, within: 10m}}
+    absorbs: [down]
+    incident: {service: shop, title: many, priority: P1}
+"""
+
+
+def test_what_feeds_an_absorbing_rule_becomes_a_child_while_the_parent_is_open() -> None:
+    story = Story(ABSORBING)
+    for minute, host in enumerate("abcd"):
+        story.until(minute * MINUTE)
+        story.fire(host=host)
+    assert [(row.rule, row.parent) for row in story.incidents()] == [
+        ("down", 3), ("down", 3), ("many-down", None), ("down", 3), ("down", 3),
+    ]  # fmt: skip
+    story.command("resolve", 3)
+    story.fire(host="e")
+    assert story.incident(6).parent is None, "its parent is over"
