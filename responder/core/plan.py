@@ -309,9 +309,10 @@ def _moot(part: Part, channel: str, row: "Incident", book: "Book", perhaps: bool
             return row.state == "cancelled" or "exempt" in row.flags
 
 
-def _momentary(part: Part, row: "Incident") -> bool:
+def _momentary(part: Part, row: "Incident | None") -> bool:
     """Say whether it was over the moment it began: there was no time at which it could have been told open."""
-    return row.resolved_at is not None and row.resolved_at <= part.at and row.state != "cancelled"
+    ended = row.resolved_at if row is not None and row.state != "cancelled" else None
+    return ended is not None and ended <= part.at
 
 
 def _runs(book: "Book", row: "Incident") -> bool:
@@ -372,8 +373,8 @@ def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> Non
             "channel": message.channel, "event": part.event, "notification": message.notification_id,
             "attempt": message.attempt, "error": message.last_error[:500], "next": following,
         }  # fmt: skip
-        if message.perhaps and part.event in ("opened", "repeat") and not (row is not None and _momentary(part, row)):
-            data["told"] = True  # somebody may have read it, and waits for the end
+        if part.event == "repeat" or (part.event == "opened" and message.perhaps and not _momentary(part, row)):
+            data["told"] = True  # somebody has read it, or may have, and waits for the next reminder and for the end
         if row is not None:
             _note(desk, book, row, "notification_failed", message.channel, data, now)
         elif problem is not None and "told" in data:

@@ -28,6 +28,7 @@ from responder.core.rule import (
 from responder.core.signal import HOUR, MINUTE, SECOND, Sample, Signal, fingerprint
 from responder.handlers.commands import ExpireSilence, OpenByHand, RecordChange
 from responder.handlers.signals import MetricPolled, Pushed
+from responder.ports import Transient
 from tests.post import ANNA, AT_ONCE, T0, Post, is_, rule
 
 # Bundles and rates.
@@ -370,6 +371,21 @@ def test_an_end_that_was_not_told_yet_and_a_return_cancel_each_other_out() -> No
     post.at(10).fire("a")
     post.at(300)
     assert post.said() == [(0, "opened", 1, 0)]
+
+
+def test_a_repeat_that_was_given_up_does_not_end_the_repeats() -> None:
+    """A chat that is away over night is back in the morning, and nobody has acknowledged."""
+    post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR))
+    post.fire("a")
+    post.fails["chat"] = Transient("away", "unreachable")
+    post.at(8 * 3600)
+    post.fails.clear()
+    post.at(12 * 3600)
+    repeats = [at for at, event, _, _ in post.said() if event == "repeat"]
+    assert len(repeats) >= 3 and repeats[0] < 9 * 3600
+    post.clear("a")
+    post.at(13 * 3600)
+    assert post.kinds()[-1] == "resolved" and post.kinds().count("resolved") == 1
 
 
 def test_a_repeat_comes_until_somebody_acknowledges() -> None:
