@@ -83,6 +83,21 @@ def test_a_message_that_is_given_up_goes_to_the_teams_next_channel(error: Transi
     assert not post.stage.resident.outbox or all(m.part.event != "opened" for m in post.stage.resident.outbox.values())
 
 
+def test_where_nobody_else_can_be_told_a_message_is_tried_for_four_hours() -> None:
+    """A chat that is away for an hour is the only one that the team has."""
+    post = Post(AT_ONCE)
+    post.fails["chat"] = Transient("503", "http_503")
+    post.fire("a")
+    post.at(3.9 * 3600)
+    post.fails.clear()
+    post.at(4.2 * 3600)
+    assert "opened" in post.kinds()
+    post.fails["chat"] = Transient("503", "http_503")
+    post.fire("b")
+    post.at(9 * 3600)
+    assert "notification_failed" in [event.kind for event in post.timeline(2)]
+
+
 def test_when_no_channel_works_a_message_is_given_up_once_on_each() -> None:
     post = Post(
         AT_ONCE,

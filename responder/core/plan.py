@@ -32,6 +32,7 @@ Reason: TypeAlias = Literal["moot", "merged", "snoozed", "planned", "silenced"]
 OWED: Final = frozenset({"opened", "repeat", "resolved"})
 """Put off while suppressed; other kinds are dropped."""
 ATTEMPTS: Final = 12
+"""After so many, in half an hour, another channel is told instead, if the team has one that does not know."""
 GIVE_UP_AFTER: Final[Span] = 4 * HOUR
 _FIRST_PAUSE: Final[Span] = SECOND
 _LONGEST_PAUSE: Final[Span] = 15 * MINUTE
@@ -201,7 +202,8 @@ def failed(
         message, leased=False, last_error=error, perhaps=message.perhaps or perhaps, not_before=at,
         asked=retry_after is not None,
     )  # fmt: skip
-    if final or message.attempt >= ATTEMPTS or at > (message.claimed_at or now) + GIVE_UP_AFTER:
+    instead = message.attempt >= ATTEMPTS and any(_following(desk, book, message, part) for part in message.parts)
+    if final or instead or at > (message.claimed_at or now) + GIVE_UP_AFTER:
         message = replace(message, state="failed", not_before=now, asked=False)
         _given_up(desk, book, message, now)
     desk.outbox.put(message.id, message)
@@ -357,18 +359,11 @@ def _after_delivery(desk: "Desk", book: "Book", before: "Incident | None", row: 
 
 def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> None:
     """Say so on the timelines, and let the team's next channel have it."""
+    tried = (*message.tried, message.channel)
     for part in message.parts:
         row = desk.incident(part.incident) if part.problem is None else None
         problem = desk.problem(part.problem) if part.problem is not None else None
-        tried = (*message.tried, message.channel)
-        if row is not None:
-            team, told = book.team(row.team), row.told
-        elif problem is not None:
-            team, told = owner_of(book, problem.problem), problem.told
-        else:
-            continue
-        know = {*part.to, *(told if part.event in ("opened", "repeat") else ())}
-        following = _next_channel(team, tried, know)
+        following = _following(desk, book, message, part)
         data = {
             "channel": message.channel, "event": part.event, "notification": message.notification_id,
             "attempt": message.attempt, "error": message.last_error[:500], "next": following,
@@ -384,6 +379,20 @@ def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> Non
         if following is not None:
             passed = replace(part, to=(*part.to, following))
             desk.outbox.put(*_entry(desk, following, passed, now, tried=tried))
+
+
+def _following(desk: "Desk", book: "Book", message: Message, part: Part) -> str | None:
+    """Return the channel that is told in place of the message's own; none: nobody is left who does not know."""
+    row = desk.incident(part.incident) if part.problem is None else None
+    problem = desk.problem(part.problem) if part.problem is not None else None
+    if row is not None:
+        team, told = book.team(row.team), row.told
+    elif problem is not None:
+        team, told = owner_of(book, problem.problem), problem.told
+    else:
+        return None
+    know = {*part.to, *(told if part.event in ("opened", "repeat") else ())}
+    return _next_channel(team, (*message.tried, message.channel), know)
 
 
 def _next_channel(team: Team, tried: tuple[str, ...], know: Set[str]) -> str | None:
