@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from responder.core.causes import CLUES_AT_MOST, Clue, Fact, Memory
-from responder.core.signal import MINUTE, Instant, Labels
+from responder.core.signal import MINUTE, Instant, Labels, Span
 from responder.core.topology import Node
 
 Owner = TypeVar("Owner")
@@ -89,29 +89,49 @@ EQUAL: Final = "\xffequal"
 
 
 _LEARNS: Final = 0.1
-"""What a minute moves the median by: a storm of ten minutes is not yet usual, a trickle of an hour is."""
+"""What a window moves the median by, in onsets a minute, less in proportion where there is less than one: storms
+of half an hour, quick or slow, are not yet usual, what goes on for longer is."""
+_CHAINS: Final = 2.0
+"""So many a window keep a problem going by chance; a run of fewer soon ends by itself."""
 
 
 class Pulse(Struct, frozen=True, gc=False):
-    """Telling onsets a minute in one scope: this minute, the one before, the running median."""
+    """Telling onsets in one scope: in this minute and the one before, and what a minute usually has.
+
+    That is the running median of what windows had, so that storms do not count as usual, yet a
+    trickle does of which most minutes have nothing and each window something.
+    """
 
     minute: int
     count: int = 0
     before: int = 0
     usual: float = 0.0
+    earlier: int = 0
+    """In the minutes of this window before this one."""
 
-    def beat(self, at: Instant) -> "Pulse":
+    def beat(self, at: Instant, window: Span) -> "Pulse":
         """Return the pulse after one more onset."""
-        gone = at // MINUTE - self.minute
+        minute, length = at // MINUTE, _minutes(window)
+        gone, passed = minute - self.minute, minute // length - self.minute // length
         if gone <= 0:
             return replace(self, count=self.count + 1)
-        step = _LEARNS if self.count > self.usual else -_LEARNS if self.count < self.usual else 0.0
-        usual = max(0.0, self.usual + step - _LEARNS * (gone - 1))
-        return Pulse(at // MINUTE, 1, self.count if gone == 1 else 0, usual)
+        usual, earlier = self.usual, self.earlier + self.count
+        if passed:
+            rate = earlier / length
+            step = _LEARNS * min(1.0, max(rate, usual))
+            usual += step if rate > usual else -step if rate < usual else 0.0
+            usual, earlier = max(0.0, usual - step * (passed - 1)), 0
+        return Pulse(minute, 1, self.count if gone == 1 else 0, usual, earlier)
 
-    def races(self) -> bool:
+    def races(self, window: Span) -> bool:
         """Say whether more begins than is usual, by more than chance."""
-        return self.usual < 1.0 or max(self.count, self.before) > self.usual + 2.0 * math.sqrt(self.usual)
+        if self.usual * _minutes(window) < _CHAINS:
+            return True
+        return max(self.count, self.before) > self.usual + 2.0 * math.sqrt(self.usual)
+
+
+def _minutes(window: Span) -> int:
+    return max(1, window // MINUTE)
 
 
 # What is decided.

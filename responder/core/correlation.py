@@ -8,8 +8,8 @@ incidents only, so a lookup costs the same with ten incidents and with a million
 
 What is usual does not disturb: an alert that keeps coming without a problem, or that flaps
 inside one, is *not telling*: it joins, and neither starts nor prolongs anything. Where alerts
-trickle in all day that nobody could call usual one by one, the *pulse* of the scope (a
-running median of onsets a minute) says how many at once are news.
+trickle in all day that nobody could call usual one by one, the *pulse* of the scope (the
+running median of what windows have) says how many at once are news.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -471,9 +471,10 @@ def _races(where: Place, onset: Onset, desk: _Desk) -> bool:
     scope = where.base
     if not where.how.same and where.nodes:
         scope = f"{scope}\xff{desk.topology.part(where.nodes[0])}"
-    pulse = (desk.layer.pulse(scope) or Pulse(onset.at // MINUTE)).beat(onset.at)
+    window = where.how.within
+    pulse = (desk.layer.pulse(scope) or Pulse(onset.at // MINUTE)).beat(onset.at, window)
     desk.layer.rows.pulse[scope] = pulse
-    return pulse.races()
+    return pulse.races(window)
 
 
 def _file(where: Place, onset: Onset, desk: _Desk, keep: int = _KEPT) -> None:

@@ -229,6 +229,28 @@ def test_what_flaps_inside_a_problem_does_not_prolong_it():
     assert house.fires("Slow", "db", 20 * 120) == []
 
 
+def test_a_trickle_that_most_minutes_have_nothing_of_chains_no_problems_and_hides_none():
+    """Every alert of it is another one, so that none is usual by itself; one in two minutes, five in the window."""
+    services = [f"s{n}" for n in range(6)]
+    house = House(ProblemSpec("cause", "noc", Depends(10 * MINUTE)), topology=Topology({"hub": services}))
+    for n in range(180):
+        house.fires(f"Odd{n}", services[n % 6], n * 120)
+    assert len([one for one in house.decisions[-20:] if isinstance(one, Start)]) == 0
+    assert max(len(incidents) for incidents in house.problems.values()) < 90, "it was learned in the first hours"
+    known = len(house.problems)
+    for n, service in enumerate(services):
+        house.fires("Down", service, 180 * 120 + 5 * n)
+    assert len(house.problems) == known + 1 and len(house.problems[known + 1]) >= 6
+
+
+def test_a_slow_storm_of_half_an_hour_is_not_yet_usual():
+    chain = Topology({f"s{n}": [f"s{n + 1}"] for n in range(12)})
+    house = House(ProblemSpec("cause", "noc", Depends(10 * MINUTE)), topology=chain)
+    for n in range(12):
+        house.fires("Late", f"s{n}", n * 150)
+    assert len(house.groups()) == 1 and len(house.problems[1]) == 12
+
+
 def test_a_second_wave_of_the_same_alerts_is_a_second_cause_and_parts_their_incidents():
     services = [f"s{n}" for n in range(5)]
     house = House(topology=Topology({"hub": services}))
