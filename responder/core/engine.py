@@ -76,8 +76,17 @@ def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled:
 
 
 def expiry(book: Book, alert: Alert) -> Span:
-    """Return how long after it was last seen an alert without an end of its own lapses, by its rules; 0: never."""
-    return max((book.expires.get((joined.rule, joined.member), 0) for joined in alert.joined), default=0)
+    """Return how long after it was last seen an alert without an end of its own lapses, by its rules; 0: never.
+
+    The longest that a rule asks for; one that only looks on has no say beside others.
+    """
+    heard = [joined for joined in alert.joined if not _observes(book, joined)] or alert.joined
+    return max((book.expires.get((joined.rule, joined.member), 0) for joined in heard), default=0)
+
+
+def _observes(book: Book, joined: Joined) -> bool:
+    rule = book.rules.get(joined.rule)
+    return rule is not None and rule.mode == "observe"
 
 
 def _renewed(book: Book, known: Alert, signal: Signal, now: Instant) -> Signal:
@@ -98,21 +107,18 @@ def store(desk: Desk, alert: Alert) -> None:
 def _begin(desk: Desk, book: Book, alert: Alert, signal: Signal, now: Instant) -> None:
     desk.head.next_alert += 1
     joined = []
-    expire = 0
     for hit in book.index.hits(signal):
         told = Opened(now, hit.member, False, _distinct(hit, signal))
         if desk.guard is None:  # the hot path: one call less
             joined.append(tell_hit(desk, book, hit, told, alert))
         elif (entry := guarded(desk, hit.rule, tell_hit, book, hit, told, alert)) is not None:
             joined.append(entry)
-        if book.expires:
-            expire = max(expire, book.expires.get((hit.rule.id, hit.member), 0))
-    if expire and (alert.ends_at is None or alert.timeout):
-        alert = msgspec.structs.replace(alert, ends_at=now + expire, timeout=True)
     if joined:
         alert = msgspec.structs.replace(alert, joined=tuple(joined))
     else:
         book.unmatched(signal.source)
+    if book.expires and (alert.ends_at is None or alert.timeout) and (expire := expiry(book, alert)):
+        alert = msgspec.structs.replace(alert, ends_at=now + expire, timeout=True)
     store(desk, alert)
 
 

@@ -532,3 +532,11 @@ def test_what_feeds_an_absorbing_rule_becomes_a_child_while_the_parent_is_open()
     story.command("resolve", 3)
     story.fire(host="e")
     assert story.incident(6).parent is None, "its parent is over"
+
+
+def test_a_rule_that_observes_ends_no_alert_that_other_rules_hear() -> None:
+    observing = "  - {id: tried, by: [], mode: observe, when: {event: {match: {}, expire: 10m}}, incident: {service: shop, title: t}}"
+    story = Story(EACH + observing)
+    story.fire()
+    story.until(HOUR)
+    assert story.states() == ["open"]
