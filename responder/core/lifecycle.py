@@ -36,12 +36,6 @@ class Refused(Exception):
         self.allowed = allowed
 
 
-class NotThere(Exception):
-    """There is no such thing."""
-
-    expected = True
-
-
 class Invalid(Exception):
     """The command lacks something or names what is not there."""
 

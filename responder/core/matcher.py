@@ -32,8 +32,6 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_UNDECODED = re.compile("[\udc80-\udcff]")
-"""What ``surrogateescape`` makes of bytes that are not UTF-8."""
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 _SIMPLE_ESCAPES = dict(zip("abfnrtv\\\"'", "\a\b\f\n\r\t\v\\\"'", strict=True))
 _PIECE = re.compile(r"\\.|.|\\", re.DOTALL)
@@ -87,21 +85,6 @@ def parse_matcher(text: str, compile_regex: CompileRegex) -> Matcher:
             raise classic
         return matcher(*newer, compile_regex)
     return matcher(*classic, compile_regex)
-
-
-def parse_matchers(text: str, compile_regex: CompileRegex) -> tuple[Matcher, ...]:
-    """Return the matchers of ``{a="b", c=~"d"}``; the braces may be left out.
-
-    Raises:
-        ValueError: In Alertmanager's words.
-    """
-    newer = _attempt(lambda: _parse_utf8(text))
-    classic = _attempt(lambda: [_parse_classic(part) for part in _split(text)])
-    if isinstance(classic, ValueError):
-        if isinstance(newer, ValueError):
-            raise classic
-        return tuple(matcher(*parts, compile_regex) for parts in newer)
-    return tuple(matcher(*parts, compile_regex) for parts in classic)
 
 
 def parse_selector(text: str, compile_regex: CompileRegex) -> tuple[Matcher, ...]:
@@ -194,20 +177,6 @@ def _parse_classic(text: str) -> Parts:
     if quoted != closed or re.search(r'(?<!\\)(?:\\\\)*"', body):
         raise ValueError(f"matcher value contains unescaped double quote: {written}")
     return name, op, re.sub(r"\\([n\"\\])", lambda m: "\n" if m[1] == "n" else m[1], body)
-
-
-def _split(text: str) -> list[str]:
-    """Return the parts between commas that stand outside of double quotes."""
-    parts = [""]
-    quoted = escaped = False
-    for char in text.removeprefix("{").removesuffix("}"):
-        if char == "," and not quoted:
-            parts.append("")
-            continue
-        quoted ^= char == '"' and not escaped
-        escaped = char == "\\" and not escaped
-        parts[-1] += char
-    return parts if parts[-1].strip() else parts[:-1]
 
 
 def _parse_utf8(text: str, promql: bool = False) -> list[Parts]:
