@@ -69,13 +69,14 @@ class Pool:
 
     def __call__(
         self, name: str, url: Secret, *, headers: Mapping[str, str] | None = None, tls: Tls | None = None,
-        apart: bool = False,
+        apart: bool = False, authorization: Callable[[], str] | None = None,
     ) -> "Client":  # fmt: skip
         """Return a client for the source or channel *name*.
 
         Args:
             url: Base; user and password in it become basic authentication.
             headers: Sent with every request.
+            authorization: Gives the header of that name, which may be another at each request.
             apart: With connections of its own, none of them kept: for channels, which must
                 neither wait for each other nor send a message twice.
 
@@ -87,7 +88,7 @@ class Pool:
         key = (parts.scheme, parts.hostname, parts.port, tls, name if apart else None)
         host = self._hosts.get(key) or self._hosts.setdefault(key, _Host(parts, tls, keep=not apart))
         host.names.add(name)
-        return Client(host, name, parts, headers or {})
+        return Client(host, name, parts, headers or {}, authorization)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -174,12 +175,17 @@ class _Host:
 class Client:
     """One server as one source or channel sees it."""
 
-    def __init__(self, host: _Host, name: str, parts: SplitResult, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, host: _Host, name: str, parts: SplitResult, headers: Mapping[str, str],
+        authorization: Callable[[], str] | None = None,
+    ) -> None:  # fmt: skip
         self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._host, self._name = host, name
         self._base, self._below = _url(parts), parts.path.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}
-        self._headers = encoded(_merged(_defaults(parts, self._base), headers))
+        self._plain = _merged(_defaults(parts, self._base), headers)
+        self._authorization, self._known = authorization, authorization() if authorization is not None else ""
+        self._headers = self._encoded(self._known)
 
     async def fetch(
         self, method: str, path: str | None = None, *, within: Span, body: bytes = b"",
@@ -197,6 +203,7 @@ class Client:
             Transient: No answer came: time-out, refused, not trusted, cut off.
             Permanent: The answer is too large.
         """
+        self._renew()
         every = self._headers + encoded(headers or {})
         if body or method not in ("GET", "HEAD"):
             every.append((b"Content-Length", b"%d" % len(body)))
@@ -209,6 +216,16 @@ class Client:
             raise Transient(f"{self.origin} did not answer within {within / SECOND:g} s", "timeout") from None
         except (httpx.TransportError, ssl.SSLError) as error:  # httpx leaves TLS errors after the handshake as they are
             raise _failure(error, self.origin) from None
+
+    def _renew(self) -> None:
+        """Send what the other side is to know us by now."""
+        known = self._authorization() if self._authorization is not None else ""
+        if known != self._known:
+            with contextlib.suppress(ValueError):  # half written: the next request looks again
+                self._headers, self._known = self._encoded(known), known
+
+    def _encoded(self, known: str) -> _Headers:
+        return encoded(_merged(self._plain, {"Authorization": known}) if known else self._plain)
 
     def _url(self, path: str | None) -> httpx.URL:
         if path is None:

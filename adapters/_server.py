@@ -65,11 +65,14 @@ class ServerSettings(PolledSettings):
         Raises:
             ValueError: The URL, a header or a TLS file is no good.
         """
-        headers = dict(self.headers)
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token.reveal()}"
-        elif self.username is not None:
-            headers["Authorization"] = basic(self.username, self.password.reveal() if self.password else "")
         tls = Tls(self.tls.ca_file, self.tls.cert_file, self.tls.key_file)
-        client: Client = context.http(context.name, self.url, headers=headers, tls=tls, apart=apart)
+        known = self._authorization if self.token is not None or self.username is not None else None
+        client: Client = context.http(
+            context.name, self.url, headers=self.headers, tls=tls, apart=apart, authorization=known
+        )
         return client
+
+    def _authorization(self) -> str:
+        if self.token is not None:
+            return f"Bearer {self.token.current()}"
+        return basic(self.username or "", self.password.current() if self.password else "")

@@ -79,14 +79,19 @@ class Secret:
     written ``token_env: NAME`` or ``token_file: PATH``, and the loader fills ``token``.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("_again", "_value")
 
-    def __init__(self, value: str) -> None:
-        self._value = value
+    def __init__(self, value: str, again: Callable[[], str | None] | None = None) -> None:
+        """*again*: reads the file that it came from anew; None: that can't be read now."""
+        self._value, self._again = value, again
 
     def reveal(self) -> str:
         """Return the value, for the one place that sends or compares it."""
         return self._value
+
+    def current(self) -> str:
+        """Return what its file says by now, for tokens that are renewed in place; what was loaded, if there is none."""
+        return (self._again() if self._again is not None else None) or self._value
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and compare_digest(self._value.encode(), other._value.encode())

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -61,12 +62,13 @@ class Vault(Struct, frozen=True):
         if len(ways) > 1:
             report.error(place.key(ways[1]), f"{ways[0]} and {ways[1]} say the same thing twice", "keep one of them")
             return False
-        value = self._from_env(written) if ways[0] == f"{key}_env" else self._from_file(written, place)
+        path = FilePath(place.document.folder, str(written)) if ways[0] == f"{key}_file" else None
+        value = self._from_env(written) if path is None else self._from_file(written, path)
         if isinstance(value, LookupError):
             told = report.error if self.strict else report.warn
             told(place.mark(ways[0]), *value.args)
             return False
-        filled[key] = Secret(value)
+        filled[key] = Secret(value, partial(_again, path) if path is not None else None)
         return True
 
     def _from_env(self, name: object) -> str | LookupError:
@@ -74,19 +76,29 @@ class Vault(Struct, frozen=True):
             return LookupError("the name of a variable is missing")
         return self.env.get(name) or LookupError(f"the variable {name} is not set", f"export {name}=...")
 
-    def _from_file(self, name: object, place: Place) -> str | LookupError:
+    def _from_file(self, name: object, path: FilePath) -> str | LookupError:
         if not isinstance(name, str) or not name:
             return LookupError("the path of a file is missing")
-        path = FilePath(place.document.folder, name)
         try:
-            with path.open(encoding="utf-8") as file:
-                value = file.read(MAX_SECRET + 1).strip()
+            value = _contents(path)
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8"
             return LookupError(f"the secret file {name} can't be read: {why}")
         if not value or len(value) > MAX_SECRET:
             return LookupError(f"the secret file {name} is empty or longer than {MAX_SECRET} characters")
         return value
+
+
+def _contents(path: FilePath) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.read(MAX_SECRET + 1).strip()
+
+
+def _again(path: FilePath) -> str | None:
+    try:
+        return _contents(path)
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _harmless(value: object) -> bool:

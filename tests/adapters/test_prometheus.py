@@ -10,7 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from adapters.prometheus import PrometheusAlertsSettings, PrometheusSettings
-from responder.ports import SECOND, Context, MetricSource, Permanent, RangeSource, Sample, Transient, fingerprint
+from responder.ports import (
+    SECOND,
+    Context,
+    MetricSource,
+    Permanent,
+    RangeSource,
+    Sample,
+    Secret,
+    Transient,
+    fingerprint,
+)
 from tests.adapters.conftest import AT, Loopback, Request, reply, secret, with_context
 
 Serve = Callable[[Callable[[Request], bytes | None]], Loopback]
@@ -78,6 +88,22 @@ def test_the_server_is_told_who_asks(serve: Serve, settings: dict[str, Any], hea
     ask(server.url, headers={"X-Scope-OrgID": "shop"}, **settings)
     assert server.requests[0].headers["authorization"] == header
     assert server.requests[0].headers["x-scope-orgid"] == "shop"
+
+
+def test_a_token_that_is_renewed_in_its_file_is_sent(serve: Serve) -> None:
+    """Those of Kubernetes last for an hour."""
+    server = serve(lambda r: reply(vector()))
+    says = ["first", "second", "no\nheader", None]
+
+    async def work(context: Context) -> None:
+        token = Secret("loaded", lambda: says[len(server.requests)])
+        source = PrometheusSettings.model_validate({"url": server.url, "token": token}).build(context)
+        for _ in says:
+            await source.query("up", AT)
+
+    with_context(work)
+    sent = [request.headers["authorization"] for request in server.requests]
+    assert sent == ["Bearer first", "Bearer second", "Bearer second", "Bearer loaded"]
 
 
 ERROR = '{"status":"error","errorType":"%s","error":"why"}'

@@ -162,6 +162,10 @@ def test_secrets_come_from_variables_and_from_files_beside_the_configuration(tmp
     a, b = loaded.settings.sources["a"], loaded.settings.sources["b"]
     assert (a.token.reveal(), a.hmac.secret.reveal()) == ("from-file", "from-env")
     assert (b.url.reveal(), b.password.reveal()) == ("http://h/?k=1", "from-env")
+    (tmp_path / "token").write_text("renewed\n")
+    assert (a.token.reveal(), a.token.current(), b.password.current()) == ("from-file", "renewed", "from-env")
+    (tmp_path / "token").unlink()
+    assert a.token.current() == "from-file"
 
 
 @pytest.mark.parametrize(
