@@ -1,9 +1,7 @@
 """Services, teams, flows, problems, maintenance and topology: checked models -> plain data."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -50,6 +48,7 @@ from responder.core.catalogue import (
     Stage,
     Team,
     TopologySpec,
+    meant_service,
 )
 from responder.core.causes import Weights
 from responder.core.instant import format_span, parse_span
@@ -280,11 +279,9 @@ def _lint_nodes(draft: Draft, edges: list[tuple[str, str]], places: Mapping[str,
     services, misspelt = draft.names("services"), []
     counts = Counter(name for edge in edges for name in edge)
     for name, place in places.items():
-        if name in services or counts[name] > 1:
-            continue
-        meant = get_close_matches(name, services, n=1, cutoff=0.8)
-        if meant and not re.fullmatch(rf"{re.escape(meant[0])}[-_.:@/0-9].*", name) and _stem(meant[0]) != _stem(name):
-            hint = f'did you mean "{meant[0]}"? A host or an instance of this name would be fine'
+        meant = meant_service(name, services) if counts[name] == 1 else None
+        if meant is not None:
+            hint = f'did you mean "{meant}"? A host or an instance of this name would be fine'
             draft.report.warn(place.mark(), f'there is no service "{name}"', hint)
             misspelt.append(name)
     return misspelt
@@ -319,10 +316,6 @@ def _reached(near: Mapping[str, list[str]], start: Iterable[str]) -> set[str]:
             found.add(name)
             left += near.get(name, ())
     return found
-
-
-def _stem(name: str) -> str:
-    return name.rstrip("-_.0123456789")
 
 
 def _pairs(forms: list[EdgeForm]) -> list[tuple[str, str]]:

@@ -1,11 +1,13 @@
-"""What the configuration says about services and promises: plain data, no behaviour.
+"""What the configuration says about services and promises: plain data.
 
 Names refer to other entries and are known to exist. Spans are microseconds; what a user
 may leave out is None or empty here only where "none" has a meaning of its own.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from datetime import date
+from difflib import get_close_matches
 from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct, field
@@ -36,6 +38,22 @@ class Service(Struct, frozen=True):
     flow: str | None = None
     """None: :data:`DEFAULT_FLOW`."""
     description: str = ""
+
+
+def meant_service(name: str, services: Collection[str]) -> str | None:
+    """Return the service whose misspelt name this is; None for a service, and for what may be another thing.
+
+    ``order-2``, ``order:9090`` and ``order@eu`` may be instances of ``order``, ``node-6`` the neighbour of ``node-5``;
+    ``orders`` is neither.
+    """
+    for near in () if name in services else get_close_matches(name, services, n=1, cutoff=0.8):
+        if not re.match(rf"{re.escape(near)}[-_.:@/0-9]", name) and _unnumbered(near) != _unnumbered(name):
+            return near
+    return None
+
+
+def _unnumbered(name: str) -> str:
+    return name.rstrip("-_.0123456789")
 
 
 class ChannelSpec(Struct, frozen=True):

@@ -1,8 +1,7 @@
 """People command: incidents, silences, changes; each command is one item of the queue."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +16,7 @@ from responder.core import (
     satisfaction,
 )
 from responder.core.book import Book
+from responder.core.catalogue import meant_service
 from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
@@ -24,8 +24,6 @@ from responder.core.maintenance import Posted, Window, windows_after
 from responder.core.rule import Rule
 from responder.core.signal import Instant
 from responder.core.silence import Silence, SilenceNotFound, expire, set_silence
-
-_NUMBERED: Final = "-_.0123456789"
 
 
 class NotFound(Exception):
@@ -185,21 +183,16 @@ def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful
     Raises:
         lifecycle.Invalid: The service is misspelt.
     """
-    _refuse_typo(book, item.opening.service)
+    _refuse_misspelt(book, item.opening.service)
     incident = lifecycle.open_incident(desk, book, item.opening, now, item.actor)
     return problems.after_reporting(desk, book, incident, now)
 
 
-def _refuse_typo(book: Book, service: str) -> None:
-    """Refuse a name that is nearly one of the catalogue; others may arrive in labels as well, and name services too.
-
-    ``order-2`` is no misspelt ``order``.
-    """
-    if service in book.services:
-        return
-    for meant in get_close_matches(service, book.services, n=1, cutoff=0.8):
-        if not service.startswith(meant) and service.rstrip(_NUMBERED) != meant.rstrip(_NUMBERED):
-            raise lifecycle.Invalid(f'there is no service "{service}"; did you mean "{meant}"?', "service")
+def _refuse_misspelt(book: Book, service: str) -> None:
+    """Refuse a name that is nearly one of the catalogue; others may arrive in labels as well, and name services too."""
+    meant = meant_service(service, book.services)
+    if meant is not None:
+        raise lifecycle.Invalid(f'there is no service "{service}"; did you mean "{meant}"?', "service")
 
 
 def problem_command(item: ProblemCommand, desk: Desk, book: Book, now: Instant, careful: bool) -> ProblemRow:
@@ -253,7 +246,7 @@ def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, care
     Raises:
         lifecycle.Invalid: The service is misspelt.
     """
-    _refuse_typo(book, item.service)
+    _refuse_misspelt(book, item.service)
     change = Change(desk.head.next_change, item.at if item.at is not None else now, item.service, item.kind,
                     item.version, item.url)  # fmt: skip
     desk.head.next_change += 1

@@ -278,11 +278,11 @@ def test_merge_and_unmerge_name_the_other_incident(api: Client) -> None:
 def test_a_service_that_is_misspelt_by_hand_is_refused_and_one_outside_the_catalogue_is_not(api: Client) -> None:
     report = {"title": "t", "impact": "low", "urgency": "low"}
     for path, body in (("incidents", report), ("changes", {"kind": "release", "version": "1"})):
-        for misspelt in ("ordr", "Order"):
+        for misspelt in ("ordr", "Order", "orders"):
             answer = api.post(f"/api/v1/{path}", body | {"service": misspelt})
             told = f'there is no service "{misspelt}"; did you mean "order"?'
             assert (answer.status_code, answer.json()["detail"]) == (422, told)
-        for other in ("order", "order-2", "search"):
+        for other in ("order", "order-2", "order@eu", "search"):
             assert api.post(f"/api/v1/{path}", body | {"service": other}).status_code == 201
 
 
