@@ -237,9 +237,11 @@ def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again
             layer.rows.held[own.id] = _with(layer.held(own.id) or own, None, at, True)
         _took_part(own, where, onset, desk)
         return []
-    if own is not None and not news:
+    if own is not None and desk.memory.alone >= USUAL:
         return []
     found = _look(spec, where, onset, desk)
+    if own is not None and not news:
+        return _follow(spec, onset, found, where, desk)
     if own is not None:
         return _left_behind(spec, onset, own, found, where, desk)
     if telling:
@@ -408,15 +410,31 @@ def _left_behind(
     return []
 
 
-def _part(spec: ProblemSpec, onset: Onset, problem: int, reason: str, where: Place, desk: _Desk) -> list[Decision]:
-    """Open a new incident for the alert, in the problem that it belongs to."""
+def _follow(spec: ProblemSpec, onset: Onset, found: _Found, where: Place, desk: _Desk) -> list[Decision]:
+    """Decide about a flapping alert, not yet a usual one, whose incident is in a problem that lapsed or is over.
+
+    Another problem at work around it takes it, as it takes what flaps and is in none: several
+    causes in an hour make one symptom flap.
+    """
+    if not found.problems or not onset.next_incident:
+        return []
+    held, _, by = min(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
+    _, reason = _relation(where, by, onset, desk)
+    return _part(spec, onset, held.id, reason, where, desk, news=False)
+
+
+def _part(
+    spec: ProblemSpec, onset: Onset, problem: int, reason: str, where: Place, desk: _Desk, *, news: bool = True
+) -> list[Decision]:
+    """Open a new incident for the alert, in the problem that it belongs to; only what is news prolongs that."""
     new, at = onset.next_incident, onset.at
     held, known = desk.layer.held(problem), desk.clue
     assert held is not None
     if known is not None:
-        begun = replace(known, first_at=at, last_at=at, count=1, filed=_filed(known, where, at))
+        count = 1 if news else max(FLAPS, known.count)
+        begun = replace(known, first_at=at, last_at=at, count=count, filed=_filed(known, where, at))
         desk.layer.rows.clues[new] = {onset.fact.key: begun}
-    desk.layer.rows.held[problem] = _with(held, new, at, True)
+    desk.layer.rows.held[problem] = _with(held, new, at, news)
     _link(spec, new, problem, at, desk)
     _sight(where, new, at, desk, _KEPT)
     return [Part(onset.incident, new, problem, reason)]

@@ -65,7 +65,7 @@ class House:
                     self.problems[problem] = []
                 case Part(new=new, problem=problem):
                     self.incidents[name] = new
-                    self.incidents[name, "before"] = number
+                    self.incidents[name, "before", number] = number
                     self.problems[problem].append(new)
         self.decisions += turn.decisions
         return list(turn.decisions)
@@ -227,6 +227,20 @@ def test_what_flaps_inside_a_problem_does_not_prolong_it():
     for n in range(1, 20):
         house.fires("Slow", "api", n * 120)
     assert house.fires("Slow", "db", 20 * 120) == []
+
+
+def test_a_symptom_that_flaps_because_cause_follows_cause_is_found_in_the_problem_of_each():
+    house = House()
+    for n in range(6):
+        house.fires(f"Full{n}", "db", n * 600)
+        house.fires(f"Crash{n}", "api", n * 600 + 10)
+        house.fires("Slow", "web", n * 600 + 30, incident=("one", "web"))
+    assert [len(incidents) for incidents in house.problems.values()] == [3] * 6
+    house.fires("Late", "search", 5 * 600 + 310)
+    assert len(house.problems[6]) == 4
+    for n in range(9):
+        house.fires("Slow", "web", 5 * 600 + 320 + n * 65, incident=("one", "web"))
+    assert house.fires("Odd", "search", 5 * 600 + 900) == [], "what flaps still prolongs nothing"
 
 
 def test_a_trickle_that_most_minutes_have_nothing_of_chains_no_problems_and_hides_none():
