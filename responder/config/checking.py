@@ -10,8 +10,9 @@ from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from responder.config.errors import Mark, Report, did_you_mean, nearest
-from responder.config.fields import field_at, known_keys
+from responder.config.fields import field_at, known_keys, models_at
 from responder.config.nodes import Document, Path, Step
+from responder.config.rule_models import MatchForm
 
 MAX_REPAIRS: Final = 8
 M = TypeVar("M", bound=BaseModel)
@@ -192,7 +193,7 @@ def _tell(model: type[BaseModel], mistake: Any, path: Path, place: Place, report
         case "extra_forbidden":
             known = known_keys(model, path[:-1])
             hint = did_you_mean(str(path[-1]), known, "known keys")
-            if {"labels", "any", "none"} <= {*known} and not nearest(str(path[-1]), known):  # a match
+            if MatchForm in models_at(model, path[:-1]) and not nearest(str(path[-1]), known):
                 hint = f"a label is matched by labels: {{{path[-1]}: VALUE}}; {hint}"
             report.error(place.key(*path), f'unknown key "{path[-1]}"', hint)
         case "missing":

@@ -38,7 +38,7 @@ def known_keys(model: type[BaseModel], path: Sequence[Step]) -> list[str]:
     """Return the keys that may stand at *path* of an entry."""
     return [
         written
-        for found in _models_at(model, path)
+        for found in models_at(model, path)
         for key, field in fields(found)
         for written in written_keys(key, field)
     ]
@@ -46,7 +46,7 @@ def known_keys(model: type[BaseModel], path: Sequence[Step]) -> list[str]:
 
 def field_at(model: type[BaseModel], path: Sequence[Step]) -> FieldInfo | None:
     """Return the field that *path* leads to, if it is one."""
-    for found in _models_at(model, path[:-1]):
+    for found in models_at(model, path[:-1]):
         for key, field in fields(found):
             if key == path[-1]:
                 return field
@@ -85,7 +85,8 @@ def _notes(annotation: Any) -> Iterator[Any]:
         yield from _notes(inner)
 
 
-def _models_at(model: type[BaseModel], path: Sequence[Step]) -> list[type[BaseModel]]:
+def models_at(model: type[BaseModel], path: Sequence[Step]) -> list[type[BaseModel]]:
+    """Return the models that may be written at *path* of an entry."""
     here: list[Any] = [model]
     for step in path:
         # a step that leads nowhere is the tag of a union
