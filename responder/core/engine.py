@@ -278,7 +278,8 @@ def _rate(desk: Desk, book: Book, rule: Rule, incident: Incident, alert: Alert) 
     if incident.priority != "P1" and form is not None and not form.priority.fixed:
         context = {"key": incident.key, "labels": alert.labels, "annotations": alert.annotations}
         priority, _, _ = priority_of(book, rule, form, context)
-        if priority < incident.priority:
+        if priority < incident.priority:  # what time did to it comes first
+            incident = lifecycle.pass_time(desk, book, incident, alert.updated_at)
             lifecycle.raise_priority(desk, book, incident, priority, alert.updated_at, Actor("rule", rule.id))
 
 
@@ -335,6 +336,7 @@ def _end_of_former(desk: Desk, book: Book, rule: Rule, id: int, now: Instant, ex
     """The last alert of an incident that was too old to take new ones resolves it."""
     incident = desk.incidents.get(id)
     if incident is not None and incident.firing == 0 and isinstance(rule.when, EventWhen):
+        incident = lifecycle.pass_time(desk, book, incident, now)
         lifecycle.condition_cleared(desk, book, incident, now, Actor("rule", rule.id), expired)
 
 

@@ -14,6 +14,7 @@ from responder.core.lifecycle import Invalid, Refused
 from responder.core.signal import HOUR, MINUTE, SECOND, Signal
 from responder.handlers.signals import LAPSE
 from tests.core.test_lifecycle import ARGS
+from tests.shop import HOUSE, Shop, since_start
 from tests.story import EACH, Story, alert
 
 METRIC = """
@@ -382,6 +383,31 @@ def test_a_worse_alert_is_rated_by_the_same_templates() -> None:
     for name in ("A", "B"):
         story.fire(name, tier="low", severity="critical")
     assert (story.states(), story.incident().priority) == (["open"], "P5")
+
+
+def test_a_breach_that_no_tick_has_seen_is_told_before_a_worse_alert_brings_another_target() -> None:
+    shop = Shop()
+    shop.fire(severity="error", host="1")
+    shop.until(29 * MINUTE)
+    shop.now += 2 * MINUTE
+    shop.fire(severity="critical", host="2")
+    late = [
+        (event.kind, since_start(event.at)) for event in shop.events if event.kind in PROMISED | {"priority_changed"}
+    ]
+    assert late[1:3] == [("sla_breached", 30 * MINUTE), ("stage_overdue", 30 * MINUTE)]
+    assert late[3] == ("priority_changed", 31 * MINUTE)
+
+
+def test_a_limit_that_no_tick_has_seen_is_told_before_the_last_alert_of_a_former_incident_ends_it() -> None:
+    shop = Shop(house=HOUSE.replace('alertname }}"}', 'alertname }}"}\n    max_age: 10m'))
+    shop.fire(severity="error", host="1")
+    shop.until(11 * MINUTE)
+    shop.fire(severity="error", host="2")
+    shop.until(29 * MINUTE)
+    shop.now += 2 * MINUTE
+    shop.end(severity="error", host="1")
+    assert [since_start(event.at) for event in shop.of_kind("stage_overdue")] == [30 * MINUTE]
+    assert shop.kinds()[-4:] == ["sla_breached", "stage_overdue", "recovered", "resolved"]
 
 
 def test_recovered_at_is_when_the_condition_cleared_and_resolved_at_when_we_accepted_that() -> None:
