@@ -182,7 +182,7 @@ SHARED: Final = {
 }  # fmt: skip
 TOP: Final = {
     "listen": "`HOST:PORT` (127.0.0.1:9920); beyond loopback only with `auth`", "external_url": "the URL that links carry",
-    "startup_grace": "how long after a start the silence of senders is no news (5m)",
+    "startup_grace": "how long after a start, or after the machine slept or its clock was set, the silence of senders is no news (5m)",
     "include": "globs relative to the file, or `pack:NAME`", "storage": "where everything is kept", "auth": "who may ask",
     "retention": "what is forgotten when", "priorities": "how a priority comes about", "topology": "what rests on what",
     "causes": "the weights by which probable causes are ranked; a reload counts from the next ranking on",

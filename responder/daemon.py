@@ -134,6 +134,9 @@ class Daemon:
             return upkeep.retain(item, self.engine, desk, self.resident)
         if isinstance(item, upkeep.Replace):
             return self._replace(item, desk, now)
+        if isinstance(item, upkeep.Returned):
+            self._away = ticks.Away(now, now + self.settings.startup_grace)
+            return ticks.grant_grace(self.resident, self.book, self._away)
         return handle(item, desk, self.book, now, self.resident, self._away, careful)
 
     def _replace(self, item: "upkeep.Replace", desk: Desk, now: Instant) -> None:
@@ -293,6 +296,7 @@ class Daemon:
             notify.tell("WATCHDOG=1")
             now, passed = self.clock.now(), loop.time() - steady
             jump = (now - wall) / SECOND - passed
+            away = now - wall > MINUTE or jump < -CLOCK_JUMP
             wall, steady = now, loop.time()
             if abs(jump) > CLOCK_JUMP:
                 log.warning("the clock jumped by %.0f s", jump)
@@ -303,6 +307,8 @@ class Daemon:
             self.dispatcher.look()
             self.dispatcher.count()
             try:
+                if away:
+                    await self.intake.submit(upkeep.Returned())
                 await self._apply_due(now)
             except Unavailable:
                 pass  # logged by the intake; the rows wait

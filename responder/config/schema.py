@@ -37,7 +37,7 @@ _LISTS = ("rules", "problems", "maintenance", "tests")
 _TEXTS = {
     "listen": "HOST:PORT, 127.0.0.1:9920 unless given",
     "external_url": "the URL that links carry",
-    "startup_grace": "after a start, silence is not news for so long; 5m unless given",
+    "startup_grace": "after a start, or when the machine slept, silence is not news for so long; 5m unless given",
 }
 
 

@@ -63,6 +63,13 @@ class Sweep(Struct, frozen=True):
     weight: int = 0
 
 
+class Returned(Struct, frozen=True):
+    """This process was suspended, or its clock was set: as after a start, nobody could be heard meanwhile."""
+
+    urgent: bool = True
+    weight: int = 0
+
+
 class Replace(Struct, frozen=True):
     """Another configuration is in force from now on."""
 
