@@ -23,9 +23,8 @@ from responder.store.transaction import DataRefused, Fenced, StorageDown, Writer
 log = logging.getLogger(__name__)
 
 SLICE = 1000
-"""Signals of one transaction, at most; an item is never split."""
-ENOUGH = 256
-"""So many items and signals together are handed to the writer at once, though the loop may bring more."""
+"""Signals of one transaction, at most; an item is never split. Five hundred together cost a tenth less each than two
+hundred and fifty, so what arrives is handed over when the loop brings no more, or when it fills a transaction."""
 QUIET = 2
 """Turns of the loop that bring nothing new: a request that was read becomes an item one turn later."""
 
@@ -115,7 +114,7 @@ class Intake:
         return future
 
     def _collect(self, seen: int, quiet: int) -> None:
-        """Hand over what arrived when the loop brings nothing more, or when it is enough to begin with.
+        """Hand over what arrived when the loop brings nothing more, or when it fills a transaction.
 
         To wake the writer for each request would have it commit each alone, and have two threads
         fight for the interpreter at every system call.
@@ -123,7 +122,7 @@ class Intake:
         assert self._loop is not None
         count = len(self._arrived)
         quiet = quiet + 1 if count == seen else 0
-        if quiet < QUIET and count + self._arriving < ENOUGH:
+        if quiet < QUIET and count + self._arriving < SLICE:
             self._loop.call_soon(self._collect, count, quiet)
         else:
             self._hand_over()
