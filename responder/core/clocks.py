@@ -1,7 +1,7 @@
 """The promised clocks on the incident's way: warnings and breaches as events, verdicts as facts."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,13 @@ MANY_RUNS = 32
 REMEMBERED = 1024
 """A decision asks for the alarms of an incident several times, so those of so many are remembered."""
 _BEFORE_ALL = -(1 << 62)
+WOUND_BY: Final = frozenset(
+    {
+        "opened", "acknowledged", "paused", "resumed", "resolved", "reopened", "priority_changed", "flagged",
+        "sla_breached", "sla_exempted", "closed", "cancelled",
+    }
+)  # fmt: skip
+"""The kinds of events that the clocks know; after the others nothing has to be asked."""
 LATE = MINUTE
 """A warning or breach found so long after its instant is marked late."""
 

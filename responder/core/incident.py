@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from responder.core.clocks import wind
+from responder.core.clocks import WOUND_BY, wind
 from responder.core.event import Event
 from responder.core.signal import MINUTE, Instant, Span
 from responder.core.sla import ClockInputs
@@ -154,6 +154,9 @@ def apply(row: Incident | None, event: Event) -> Incident:
     changed: dict[str, Any] = {"version": row.version + 1, "last_at": max(row.last_at, event.at)}
     data = event.data
     match event.kind:
+        case "linked":  # first, because a storm has as many of them as incidents
+            if data.get("shown", True):
+                changed["problem"] = data["problem"]
         case "acknowledged":
             changed |= {"acknowledged_at": row.acknowledged_at or event.at}
             if row.state == "open":
@@ -240,9 +243,6 @@ def apply(row: Incident | None, event: Event) -> Incident:
             changed["parent"] = data["into"]
         case "unmerged":
             changed["parent"] = None
-        case "linked":
-            if data.get("shown", True):
-                changed["problem"] = data["problem"]
         case "unlinked":
             changed["problem"] = data.get("instead")
         case "known_error_found":
@@ -276,10 +276,11 @@ def apply(row: Incident | None, event: Event) -> Incident:
             changed["flags"] = _flag(row.flags, "exempt", True)
         case _:
             raise ValueError(f"an incident knows no event {event.kind!r}")
-    priority = changed.get("priority", row.priority)
-    changed["clock"] = clock = wind(row.clock, event, priority)
-    if clock.response != row.clock.response or clock.resolution != row.clock.resolution:
-        changed["alarmed_at"] = event.at - 1  # a new target warns anew
+    if event.kind in WOUND_BY:
+        priority = changed.get("priority", row.priority)
+        changed["clock"] = clock = wind(row.clock, event, priority)
+        if clock.response != row.clock.response or clock.resolution != row.clock.resolution:
+            changed["alarmed_at"] = event.at - 1  # a new target warns anew
     return msgspec.structs.replace(row, **changed)
 
 

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responder.core.calendar import Calendar, compile_calendar, parse_hours
+from responder.core.clocks import WOUND_BY
+from responder.core.event import KINDS as EVENTS
 from responder.core.instant import parse_instant
 from responder.core.signal import DAY, HOUR, MINUTE, Instant
 from responder.core.sla import (
@@ -398,3 +400,17 @@ def test_clocks_begin_with_an_opening() -> None:
         after(None, ("opened", 0, "P1"), ("priority_changed", 1))
     assert fold([ClockEvent(MONDAY, 0, "acknowledged")], MONDAY) is None
     assert fold([ClockEvent(MONDAY, 0, "opened", "P1")], MONDAY - 1) is None
+
+
+def test_the_clocks_are_wound_by_each_kind_of_event_that_changes_one() -> None:
+    running = apply(None, "opened", 0, "P1")
+    paused = apply(running, "paused", 1)
+    resolved = apply(running, "resolved", 1)
+    planned = apply(None, "opened", 0, "P1", planned=True)
+    changing = {
+        kind
+        for kind in (*EVENTS, "restarted")
+        for inputs in (running, paused, resolved, planned)
+        if apply(inputs, kind, 2, "P2", breach="response") != inputs
+    }
+    assert (changing - {"restarted"}) | {"opened", "flagged"} == WOUND_BY
