@@ -156,6 +156,7 @@ class Join(Struct, frozen=True, tag="join"):
     reason: str
     score: float
     """1 for equal labels or the same node, less with each step between."""
+    spec: str
 
 
 class Merge(Struct, frozen=True, tag="merge"):
@@ -281,6 +282,10 @@ class Board:
             if row is not None
         ]
 
+    def clue_keys(self, incident: int) -> set[int]:
+        """Return which alerts gave the clues of an incident."""
+        return set().union(*[rows.clues.get(incident, ()) for rows in self._layers])
+
     def clue_count(self, incident: int) -> int:
         """Return at least how many clues the incident has; cheap."""
         return sum([len(rows.clues.get(incident, ())) for rows in self._layers])
@@ -313,14 +318,16 @@ def newest(layers: Iterable[Mapping[K, V | None]], key: K) -> V | None:
 
 def _take(theirs: dict[K, V | None], ours: dict[K, V | None], bottom: bool) -> None:
     ours.update(theirs)
-    if bottom:  # nothing lies beneath that a None would have to hide
+    if bottom and None in theirs.values():  # nothing lies beneath that a None would have to hide
         for key in [key for key, row in theirs.items() if row is None]:
             del ours[key]
 
 
 def _take_by_owner(theirs: dict[Owner, dict[K, V | None]], ours: dict[Owner, dict[K, V | None]], bottom: bool) -> None:
     for owner, rows in theirs.items():
-        mine = ours.setdefault(owner, {})
+        mine = ours.get(owner)
+        if mine is None:
+            mine = ours[owner] = {}
         _take(rows, mine, bottom)
         if not mine:
             del ours[owner]

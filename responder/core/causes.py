@@ -105,10 +105,10 @@ class Clue(Struct, frozen=True, gc=False):
     fact: Fact
     first_at: Instant
     last_at: Instant
-    slow: float
+    slow: float = 0.0
     """The part of earlier problems that it took part in when it came, slowly and fast fading; problems known."""
-    fast: float
-    rarity: float
+    fast: float = 0.0
+    rarity: float = 0.0
     count: int = 1
     filed: tuple[tuple[str, Instant], ...] = ()
     """Where its incident is found since this alert, by the entries of the topology: (what must be equal, when)."""
@@ -203,24 +203,19 @@ def took_part(memory: Memory) -> Memory:
     return replace(memory, slow=memory.slow + 1, fast=memory.fast + 1, alone=max(0.0, memory.alone - 1))
 
 
-def clue(
-    found: Fact, at: Instant, memory: Memory, problems: Memory, filed: tuple[tuple[str, Instant], ...] = ()
-) -> Clue:
-    """Return the clue that an alert gives at its first appearance in a problem.
+def rated(said: Clue, memory: Memory, problems: Memory) -> Clue:
+    """Return the clue of an alert's first appearance in a problem with what memory says of it.
 
     The rarity is fixed here, so that ranking asks no memory: the surprise (-log of the
     part of problems with this alert) in the slow memory times that in the fast one, divided
     by the square of one and the times that the alert came without a problem.
     """
     surprise = _surprise(problems.slow, memory.slow) * _surprise(problems.fast, memory.fast)
-    return Clue(
-        fact=found,
-        first_at=at,
-        last_at=at,
+    return replace(
+        said,
         slow=min(1.0, memory.slow / problems.slow) if problems.slow >= 0.5 else 0.0,
         fast=min(1.0, memory.fast / problems.fast) if problems.fast >= 0.5 else 0.0,
         rarity=surprise / (1.0 + memory.alone) ** 2,
-        filed=filed,
     )
 
 

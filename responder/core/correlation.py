@@ -1,10 +1,10 @@
 """Which incidents belong to one problem, decided as their alerts begin.
 
 The engine tells :func:`decide` each onset (a firing that begins) and gets decisions to carry
-out; rows to keep are written beside. Nothing is joined by time alone: *anchors* say
-what an incident may be joined by (values of labels, or the nodes near to it), and two
-incidents that share one inside the window belong together. An anchor remembers its newest
-incidents only, so a lookup costs the same with ten incidents and with a million closed ones.
+out; rows to keep are written beside. Nothing is joined by time alone: two incidents that
+share one of their :mod:`responder.core.anchors` inside the window belong together. An anchor
+remembers its newest incidents only, so a lookup costs the same with ten incidents and with a
+million closed ones.
 
 What is usual does not disturb: an alert that keeps coming without a problem, or that flaps
 inside one, is *not telling*: it joins, and neither starts nor prolongs anything. Where alerts
@@ -12,12 +12,13 @@ trickle in all day that nobody could call usual one by one, the *pulse* of the s
 running median of what windows have) says how many at once are news.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from responder.core.anchors import Place, place, placed
 from responder.core.board import (
     EQUAL,
     Board,
@@ -34,10 +35,10 @@ from responder.core.board import (
     Turn,
     newest,
 )
-from responder.core.catalogue import Depends, Group, How, ProblemSpec, Recur
-from responder.core.causes import Clue, Memory, Weights, clue, earlier, remembered, took_part
+from responder.core.catalogue import Depends, Group, ProblemSpec, Recur
+from responder.core.causes import Clue, Memory, Weights, earlier, rated, remembered, took_part
 from responder.core.instant import format_span
-from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Labels, Span
+from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Span
 from responder.core.topology import Node, Topology, name_of
 
 USUAL: Final = 3.0
@@ -54,9 +55,6 @@ _RECENT: Final = 32
 _CLUES_OF_ONE: Final = 256
 _KEPT: Final = 16
 """Incidents that are remembered under an anchor."""
-_ANY: Final = "\xffany"
-_KNOWN: Final = "\xffknown"
-"""Anchors of what the topology does not know, and of what it knows, where labels have to be equal, too."""
 _CLOSED: Final = Held(0, "", 0, 0, over=True)
 """Stands for a problem that is remembered no more, or that an incident which is closed no longer leads to."""
 Lives: TypeAlias = Callable[[int], bool]
@@ -77,9 +75,11 @@ class _Desk(Struct):
     memory: Memory = Memory(0)
     """Of the onset's alert, as it was before it."""
     problems: Memory = Memory(0)
-    """Of problems as such, as it was before the onset."""
+    """Of problems as such, as it was before the onset, and before the problem that it joins."""
     clue: Clue | None = None
-    """What the onset's alert says in its incident, as it is to be written down; none when the incident has too many."""
+    """What the onset's alert says in its incident; none when the incident has too many."""
+    first: bool = False
+    """The alert says it for the first time; how rare it is will be known when the problem is."""
 
 
 class _Found(Struct):
@@ -125,84 +125,21 @@ def decide(
             case Depends() as how:
                 found = _depends(spec, how, onset, telling, again, desk)
             case Recur() if onset.planned:
-                found = []  # what maintenance brings about is no trend
+                continue  # what maintenance brings about is no trend
             case Group() | Recur() as how:
                 found = _alike(spec, how, onset, desk) if onset.opens else []
+        if not found:
+            continue
         decisions += found
-        if any(isinstance(one, Start) for one in found):
+        if isinstance(found[0], Start):
             onset = replace(onset, next_problem=onset.next_problem + 1)
-        if any(isinstance(one, Part) for one in found):
+        if isinstance(found[-1], Part):
             break  # for the others the new incident opens like any other
     if not decisions and not any(_at_work(spec, onset, desk) for spec in specs):
         layer.rows.memory[key] = replace(desk.memory, alone=desk.memory.alone + 1)
     if desk.clue is not None:
-        layer.rows.clues[incident][key] = desk.clue
+        layer.rows.clues[incident][key] = _as_rare_as_it_is(desk.clue, desk)
     return tuple(decisions)
-
-
-class Place(Struct, frozen=True):
-    """Where an incident stands for one spec: what must be equal, and its nodes in the topology."""
-
-    base: str
-    values: tuple[str, ...]
-    """Of the labels that must be equal."""
-    how: How
-    nodes: tuple[Node, ...]
-    known: bool
-
-    @property
-    def alike(self) -> str:
-        """Return the equal labels in words."""
-        return ", ".join(f"{name}={value}" for name, value in zip(self.how.same, self.values, strict=True))
-
-    def filed(self, topology: Topology) -> list[str]:
-        """Return the anchors that lead to the incident: itself and one step from it."""
-        if not isinstance(self.how, Depends):
-            return [EQUAL]
-        anchors = [_KNOWN if self.known else _ANY] if self.how.same else []
-        if self.known or not self.how.same:
-            anchors += [other for node in self.nodes for other, _ in topology.rings(node)[0]]
-        return anchors
-
-    def sought(self, topology: Topology) -> Iterator[tuple[str, int]]:
-        """Yield the anchors that lead to its like with the steps to them, the nearest first.
-
-        What is filed reaches one step and what is sought two, so three steps relate. With
-        ``same``, an incident that the topology does not know is related by the equal labels
-        alone; what the topology knows to be apart stays apart.
-        """
-        if not isinstance(self.how, Depends):
-            yield EQUAL, 0
-            return
-        nodes = self.nodes if self.known or not self.how.same else ()
-        for node in nodes:
-            yield from topology.rings(node)[0]
-        if self.how.same:
-            yield _ANY, 1
-            if not self.known:
-                yield _KNOWN, 1
-        for node in nodes:
-            yield from topology.rings(node)[1]
-
-
-def place(spec: ProblemSpec, onset: Onset, topology: Topology) -> Place | None:
-    """Return where an incident stands; None when a label that must be equal is absent."""
-    how = spec.how
-    values = same_values(how.same, onset.rule, onset.service, onset.labels)
-    if values is None:
-        return None
-    nodes = onset.fact.nodes
-    known = tuple([node for node in nodes if topology.knows(node)])
-    return Place("\xff".join((spec.id, *values)), values, how, known or nodes, bool(known))
-
-
-def same_values(same: tuple[str, ...], rule: str, service: str, labels: Labels) -> tuple[str, ...] | None:
-    """Return the incident's values of the labels that must be equal; None when one is absent."""
-    if not same:
-        return ()
-    own = {"rule": rule, "service": service}
-    values = tuple(labels.get(name) or own.get(name, "") for name in same)
-    return values if all(values) else None
 
 
 def _note(onset: Onset, desk: _Desk) -> tuple[bool, bool]:
@@ -212,7 +149,7 @@ def _note(onset: Onset, desk: _Desk) -> tuple[bool, bool]:
     if known is None:
         if not onset.opens and layer.clue_count(onset.incident) >= _CLUES_OF_ONE:
             return desk.memory.alone < USUAL, False
-        made, again = clue(onset.fact, at, desk.memory, desk.problems), False
+        made, again, desk.first = Clue(onset.fact, at, at), False, True
     else:
         count = known.count + 1 if at - known.last_at < HOUR else 1
         made, again = replace(known, last_at=at, count=count), at - known.last_at > _PAUSED
@@ -226,7 +163,7 @@ def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again
         return []
     layer, at = desk.layer, onset.at
     news = telling and _races(where, onset, desk)
-    link = layer.linked(spec.id, onset.incident)
+    link = None if onset.opens else layer.linked(spec.id, onset.incident)
     own = layer.held(link.problem) if link else None
     if own is not None and _current(own, how.within, at):
         if news and again and (begun := _second_cause(spec, own, onset, desk)):
@@ -272,29 +209,34 @@ def _alike(spec: ProblemSpec, how: Group | Recur, onset: Onset, desk: _Desk) -> 
 def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
     """Look around; what is closed came to an end before the onset, and is no part of its cause, but may have recurred."""
     lives = desk.lives if isinstance(where.how, Depends) else _always
-    layer, at, within = desk.layer, onset.at, spec.how.within
+    layer, me, at, within = desk.layer, onset.incident, onset.at, spec.how.within
     problems: dict[int, tuple[Held, int, int]] = {}
     loose: dict[int, None] = {}
     stirring: set[int] = set()
-    seen: dict[int, Held | None] = {}  # many anchors lead to one incident
+    seen: dict[int, Held | None] = {}  # many anchors lead to one incident, and many incidents to one problem
+    known: dict[int, Held] = {}
     near = False
     sightings = layer.sighted(where.base)
-    for anchor, steps in where.sought(desk.topology):
+    for anchor, steps in where.sought():
         if near and steps > 1:
             break  # what is next to it goes before what is farther
         sighted = newest(sightings, anchor)
         if sighted is None:
             continue
         for incident, since in reversed(sighted.recent):
-            if incident == onset.incident:
+            if incident == me:
                 continue
             if incident in seen:
                 held = seen[incident]
             else:
                 link = layer.linked(spec.id, incident)
-                held = None if link is None else layer.held(link.problem) or _CLOSED
-                if held is not None and onset.incident in held.without:
-                    held = _CLOSED
+                if link is None:
+                    held = None
+                elif link.problem in known:
+                    held = known[link.problem]
+                else:
+                    held = layer.held(link.problem) or _CLOSED
+                    held = known[link.problem] = _CLOSED if me in held.without else held
                 if held is not None and held.id in problems and problems[held.id][1] <= steps:
                     break  # known from nearer; whether this one lives says no more
                 held = seen[incident] = held if lives(incident) else _CLOSED
@@ -318,18 +260,18 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
 
 def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[float, str]:
     """Return the score and, in words that can be checked, why two incidents belong together."""
-    nearest: tuple[int, Node, Node] | None = None
+    nearest: tuple[int, Node, Node] | None = None  # steps, from here, to there
     if isinstance(where.how, Depends):
-        others = {node for one in desk.layer.some_clues(incident)[:8] for node in one.fact.nodes}
+        clues = desk.layer.some_clues(incident)[:8]
         for node in where.nodes:
-            near = desk.topology.near(node)
-            for other in others if where.known else others & {node}:
-                pair = near.get(other, 3), node, other
-                nearest = pair if nearest is None or pair < nearest else nearest
+            for one in clues:
+                for other in one.fact.nodes:
+                    pair = node.near.get(other, 3), node.node, other
+                    if (nearest is None or pair < nearest) and (where.known or other == node.node):
+                        nearest = pair
     if nearest is None:
         return 1.0, f"equal {where.alike}"
-    steps, node, other = nearest
-    here, there = name_of(node), name_of(other)
+    steps, here, there = nearest[0], name_of(nearest[1]), name_of(nearest[2])
     if not steps:
         return 1.0, f"both at {here}"
     return round(1 / (1 + steps), 3), f"{here} is {steps} step{'s' * (steps > 1)} from {there}"
@@ -337,13 +279,12 @@ def _relation(where: Place, incident: int, onset: Onset, desk: _Desk) -> tuple[f
 
 def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Place, desk: _Desk) -> list[Decision]:
     """Join the nearest problem; an incident that is news and related to several shows that they are one."""
-    several = sorted(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
-    target, _, by = several[0]
+    target, _, by = _nearest(found)
     score, reason = _relation(where, by, onset, desk)
     reason += f"; {format_span(max(0, onset.at - target.last_at))} after its last news"
     decisions: list[Decision] = []
-    if news and len(several) > 1:
-        held = [one[0] for one in several if one[0].id not in target.apart]
+    if news and len(found.problems) > 1:
+        held = [one[0] for one in found.problems.values() if one[0].id not in target.apart]
         oldest = min(held, key=lambda one: (one.started_at, one.id))
         target = replace(oldest, last_at=max(one.last_at for one in held))
         for one in sorted(held, key=lambda one: one.id):
@@ -353,7 +294,14 @@ def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Pla
     desk.layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
     _came_later(target, onset, desk)
     _link(spec, onset.incident, target.id, onset.at, desk)
-    return [*decisions, Join(target.id, onset.incident, reason, score)]
+    return [*decisions, Join(target.id, onset.incident, reason, score, spec.id)]
+
+
+def _nearest(found: _Found) -> tuple[Held, int, int]:
+    """Return the nearest problem, of several that with the newest news; the steps to the incident by which; which."""
+    if len(found.problems) == 1:
+        return next(iter(found.problems.values()))
+    return min(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
 
 
 def _start(spec: ProblemSpec, onset: Onset, incidents: tuple[int, ...], reason: str, desk: _Desk) -> Start:
@@ -396,7 +344,7 @@ def _left_behind(
     parted. When only the old problem's own incidents stir again, that problem goes on.
     """
     if found.problems and onset.next_incident:
-        held, _, by = min(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
+        held, _, by = _nearest(found)
         _, reason = _relation(where, by, onset, desk)
         return _part(spec, onset, held.id, reason, where, desk)
     if found.loose and onset.next_incident:
@@ -418,7 +366,7 @@ def _follow(spec: ProblemSpec, onset: Onset, found: _Found, where: Place, desk: 
     """
     if not found.problems or not onset.next_incident:
         return []
-    held, _, by = min(found.problems.values(), key=lambda one: (one[1], -one[0].last_at))
+    held, _, by = _nearest(found)
     _, reason = _relation(where, by, onset, desk)
     return _part(spec, onset, held.id, reason, where, desk, news=False)
 
@@ -433,7 +381,7 @@ def _part(
     if known is not None:
         count = 1 if news else max(FLAPS, known.count)
         begun = replace(known, first_at=at, last_at=at, count=count, filed=_filed(known, where, at))
-        desk.layer.rows.clues[new] = {onset.fact.key: begun}
+        desk.layer.rows.clues[new] = {onset.fact.key: _as_rare_as_it_is(begun, desk)}
     desk.layer.rows.held[problem] = _with(held, new, at, news)
     _link(spec, new, problem, at, desk)
     _sight(where, new, at, desk, _KEPT)
@@ -451,7 +399,7 @@ def _with(held: Held, incident: int | None, at: Instant, news: bool) -> Held:
 
 def _link(spec: ProblemSpec, incident: int, problem: int, at: Instant, desk: _Desk) -> None:
     desk.layer.rows.linked[spec.id, incident] = Linked(problem, at)
-    for key in desk.layer.clues(incident):
+    for key in desk.layer.clue_keys(incident):
         _remember(key, at, desk)
 
 
@@ -465,9 +413,12 @@ def _took_part(own: Held, where: Place, onset: Onset, desk: _Desk) -> None:
 
 def _came_later(own: Held, onset: Onset, desk: _Desk) -> None:
     """An alert is rare or not by the problems before the one that it joins."""
-    if desk.clue is not None and desk.clue.first_at == onset.at:
-        problems = earlier(desk.problems, own.started_at, onset.at, desk.weights)
-        desk.clue = clue(onset.fact, onset.at, desk.memory, problems, desk.clue.filed)
+    if desk.first:
+        desk.problems = earlier(desk.problems, own.started_at, onset.at, desk.weights)
+
+
+def _as_rare_as_it_is(said: Clue, desk: _Desk) -> Clue:
+    return rated(said, desk.memory, desk.problems) if desk.first else said
 
 
 def _at_work(spec: ProblemSpec, onset: Onset, desk: _Desk) -> bool:
@@ -481,14 +432,16 @@ def _recall(key: int, at: Instant, desk: _Desk) -> Memory:
 
 
 def _remember(key: int, at: Instant, desk: _Desk) -> None:
-    desk.layer.rows.memory[key] = took_part(_recall(key, at, desk))
+    rows = desk.layer.rows.memory
+    asked = key == desk.memory.key and key not in rows
+    rows[key] = took_part(desk.memory if asked else _recall(key, at, desk))
 
 
 def _races(where: Place, onset: Onset, desk: _Desk) -> bool:
     """Count a telling onset in its scope's pulse; say whether more begins there than is usual."""
     scope = where.base
     if not where.how.same and where.nodes:
-        scope = f"{scope}\xff{desk.topology.part(where.nodes[0])}"
+        scope = f"{scope}\xff{where.nodes[0].part}"
     window = where.how.within
     pulse = (desk.layer.pulse(scope) or Pulse(onset.at // MINUTE)).beat(onset.at, window)
     desk.layer.rows.pulse[scope] = pulse
@@ -507,15 +460,19 @@ def _filed(known: Clue, where: Place, at: Instant) -> tuple[tuple[str, Instant],
 
 
 def _sight(where: Place, incident: int, at: Instant, desk: _Desk, keep: int, *, fresh: bool = False) -> None:
-    until, here = at + where.how.within, ((incident, at),)
-    sightings = desk.layer.sighted(where.base)
-    rows = desk.layer.rows.sighted.setdefault(where.base, {})
-    for anchor in dict.fromkeys(where.filed(desk.topology)):
+    layer, until, here = desk.layer, at + where.how.within, ((incident, at),)
+    alone, rest = Sighted(here, until), 1 - keep
+    sightings = layer.sighted(where.base)
+    rows = layer.rows.sighted.setdefault(where.base, {})
+    for anchor in dict.fromkeys(where.filed()):
         known = newest(sightings, anchor)
-        others = known.recent if known is not None else ()
-        if not fresh:
-            others = tuple([one for one in others if one[0] != incident])
-        rows[anchor] = Sighted(others[1 - keep :] + here, until)
+        if known is None:
+            rows[anchor] = alone
+        elif fresh:
+            rows[anchor] = Sighted(known.recent[rest:] + here, until)
+        else:
+            others = tuple([one for one in known.recent if one[0] != incident])
+            rows[anchor] = Sighted(others[rest:] + here, until)
 
 
 def refile(specs: Iterable[ProblemSpec], board: Board, topology: Topology, weights: Weights) -> None:
@@ -536,5 +493,4 @@ def refile(specs: Iterable[ProblemSpec], board: Board, topology: Topology, weigh
     for at, incident, base, nodes in sorted(filed):
         how = hows.get(base.partition("\xff")[0])
         if isinstance(how, Depends):
-            known = tuple(node for node in nodes if topology.knows(node))
-            _sight(Place(base, (), how, known or nodes, bool(known)), incident, at, desk, _KEPT)
+            _sight(placed(base, (), how, nodes, topology), incident, at, desk, _KEPT)

@@ -72,10 +72,15 @@ def parse_span(text: str) -> Span:
 
 def format_span(span: Span) -> str:
     """Return a span as people write it, rounded to the second: ``1h30m``."""
-    seconds = round(abs(span) / SECOND)
+    spelt = _spelt(round(abs(span) / SECOND))
+    return "-" + spelt if span < 0 else spelt
+
+
+@lru_cache(4096)
+def _spelt(seconds: int) -> str:
     parts = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, seconds = divmod(seconds, length)
         if count:
             parts.append(f"{count}{unit}")
-    return ("-" if span < 0 else "") + ("".join(parts) or "0s")
+    return "".join(parts) or "0s"

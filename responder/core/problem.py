@@ -258,7 +258,7 @@ def link(problem: int, spec: str, incident: int, at: Instant, board: Board) -> T
     if (held := board.held(problem)) is not None:
         without = tuple(one for one in held.without if one != incident)
         rows.held[held.id] = replace(held, recent=(*held.recent, (incident, at))[-32:], without=without)
-    return Turn((Join(problem, incident, "by hand", 1.0),), rows)
+    return Turn((Join(problem, incident, "by hand", 1.0, spec),), rows)
 
 
 def unlink(problem: int, incident: int, specs: Iterable[str], board: Board) -> Rows:

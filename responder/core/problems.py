@@ -145,8 +145,7 @@ def _consider(
 ) -> tuple[Any, ...]:
     topology, labels = book.topology, joining.labels
     service = service_of(incident)
-    edges = topology.shown_by(labels, joining.at)
-    if edges:
+    if topology.from_labels and (edges := topology.shown_by(labels, joining.at)):
         topology.remember(edges)
         desk.edges += edges
     onset = Onset(
@@ -162,7 +161,7 @@ def _consider(
         planned="planned" in incident.flags,
     )
     decisions = decide(book.specs, onset, desk.board, topology, book.weights, partial(_lives, desk))
-    for spec in book.specs:
+    for spec in () if opens else book.specs:
         if found := desk.board.linked(spec.id, incident.id):
             _soil(desk, found.problem, joining.at)
     return decisions
@@ -175,13 +174,12 @@ def _lives(desk: Desk, id: int) -> bool:
 
 def _carry_out(desk: Desk, book: Book, one: Any, at: Instant) -> None:
     match one:
+        case Join(problem=number, incident=incident, reason=reason, score=score, spec=spec_id):
+            link(desk, book, number, incident, reason, score, at, spec_id)
         case Start(problem=number, spec=spec_id, incidents=incidents, reason=reason, score=score, after=after):
             spec = next((spec for spec in book.specs if spec.id == spec_id), None)
             row = problem.begun(spec, number, spec.owner if spec else "", at)
             begin(desk, book, row, incidents, reason, at, after, score=score)
-        case Join(problem=number, incident=incident, reason=reason, score=score):
-            held = desk.board.held(number)
-            link(desk, book, number, incident, reason, score, at, held.spec if held else "")
         case Merge(problem=number, into=into, reason=reason):
             unite(desk, book, number, into, reason, at, CORRELATION)
 

@@ -17,12 +17,13 @@ from responder.core.signal import DAY, HOUR, Instant, Labels, Span
 Node: TypeAlias = str
 """``name``, or ``name 0x1f scope``: see :func:`name_of` and :meth:`Topology.node`."""
 
-Rings: TypeAlias = tuple[tuple[tuple[Node, int], ...], tuple[tuple[Node, int], ...]]
 _SEPARATOR: Final = "\x1f"
 _HUB: Final = 64
 """A node with more neighbours relates those who name it, but no walk goes through it."""
 _NEAR: Final = 64
 """The most nodes that count as near to one."""
+_KEPT: Final = 4096
+"""The surroundings of so many nodes are kept."""
 _STEPS: Final = 256
 """The most nodes that one search downwards looks at."""
 FORGOTTEN_AFTER: Final[Span] = 7 * DAY
@@ -44,6 +45,22 @@ class Edge(Struct, frozen=True):
     to_node: Node
     last_seen: Instant
     origin: Literal["labels"] = "labels"
+
+
+class Around(Struct, frozen=True):
+    """What is around a node."""
+
+    node: Node
+    near: dict[Node, int]
+    """The nodes at most two steps away with their distance, the node itself first. Two nodes with a near node in
+    common are at most four steps apart."""
+    next: tuple[tuple[Node, int], ...]
+    """Of the near ones those at most one step away."""
+    names: tuple[Node, ...]
+    """The same without the steps."""
+    farther: tuple[tuple[Node, int], ...]
+    part: str
+    """A name for the connected part that it lies in; alone, its own."""
 
 
 def name_of(node: Node) -> str:
@@ -79,7 +96,7 @@ class Topology:
         self._over: dict[Node, dict[Node, None]] = {}
         self._learned: dict[tuple[Node, Node], Instant] = {}
         self._part: dict[str, str] = {}
-        self._near: dict[Node, tuple[dict[Node, int], Rings]] = {}
+        self._around: dict[Node, Around] = {}
         for service, beneath in (depends_on or {}).items():
             for other in beneath:
                 self._link(service, other)
@@ -146,41 +163,31 @@ class Topology:
             if self._learned.pop(pair, None) is not None and pair[1] in self._under.get(pair[0], ()):
                 del self._under[pair[0]][pair[1]]
                 del self._over[pair[1]][pair[0]]
-        self._near.clear()
+        self._around.clear()
 
     # Walks
 
-    def part(self, node: Node) -> str:
-        """Return a name for the connected part that the node lies in; alone, its own."""
+    def around(self, node: Node) -> Around:
+        """Return what is around a node. Bounded: hubs are reached and never walked through."""
+        found = self._around.get(node)
+        if found is None:
+            near = {node: 0}
+            ring = [node]
+            for distance in (1, 2):
+                ring = self._widen(ring, near, distance)
+            nearest = tuple((other, steps) for other, steps in near.items() if steps <= 1)
+            farther = tuple((other, steps) for other, steps in near.items() if steps > 1)
+            names = tuple(other for other, _ in nearest)
+            found = Around(node, near, nearest, names, farther, self._part_of(node))
+            if len(self._around) >= _KEPT:
+                self._around.clear()
+            self._around[node] = found
+        return found
+
+    def _part_of(self, node: Node) -> str:
         name, _, scope = node.partition(_SEPARATOR)
         root = self._root(node) if node in self._part else self._root(name)
         return f"{name_of(root)}{_SEPARATOR}{scope}" if scope else root
-
-    def near(self, node: Node) -> Mapping[Node, int]:
-        """Return the nodes at most two steps away with their distance, the node itself first.
-
-        Two nodes with a near node in common are at most four steps apart. Bounded: hubs are
-        reached and never walked through.
-        """
-        return self._neighbourhood(node)[0]
-
-    def rings(self, node: Node) -> Rings:
-        """Return what is near in two parts: at most one step away, and two."""
-        return self._neighbourhood(node)[1]
-
-    def _neighbourhood(self, node: Node) -> tuple[dict[Node, int], Rings]:
-        found = self._near.get(node)
-        if found is None:
-            known = {node: 0}
-            ring = [node]
-            for distance in (1, 2):
-                ring = self._widen(ring, known, distance)
-            beside = tuple((other, steps) for other, steps in known.items() if steps <= 1)
-            found = known, (beside, tuple((other, steps) for other, steps in known.items() if steps > 1))
-            if len(self._near) >= 4096:
-                self._near.clear()
-            self._near[node] = found
-        return found
 
     def beneath(self, node: Node, among: Collection[Node]) -> list[Node]:
         """Return the nearest of *among* that the node rests on, through others that are not among them."""
@@ -244,9 +251,13 @@ class Topology:
         for node in (upper, lower):  # a scoped node belongs to the part of its name
             self._part.setdefault(node, self._part.get(name_of(node), node))
         self._part[self._root(upper)] = self._root(lower)
-        self._near.clear()
+        self._around.clear()
 
     def _root(self, node: Node) -> Node:
-        while (parent := self._part.get(node, node)) != node:
-            self._part[node] = node = self._part.get(parent, parent)
+        parents = self._part
+        while (parent := parents.get(node, node)) != node:
+            above = parents.get(parent, parent)
+            if above == parent:
+                return parent
+            parents[node] = node = above
         return node

@@ -76,7 +76,7 @@ def measured(correlate: bool, given: argparse.Namespace, seed: int) -> float:
             at = begin + n * 30 * SECOND
             stage.at(at, Pushed("am-api", [signal(at) for _ in range(50)]))
         for n in range(given.services):
-            stage.book.topology.near(f"service-{n}")  # a daemon that has run for an hour knows them all
+            stage.book.topology.around(f"service-{n}")  # a daemon that has run for an hour knows them all
         stage.flush()  # what came before is not of the new ones
         gc.collect()
         began = time.process_time()

@@ -5,12 +5,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from responder.core.causes import Clue, Memory, Weights, clue, fact, felt_in_calls, rank, remembered, since, took_part
+from responder.core.causes import (
+    Clue,
+    Fact,
+    Memory,
+    Weights,
+    fact,
+    felt_in_calls,
+    rank,
+    rated,
+    remembered,
+    since,
+    took_part,
+)
 from responder.core.signal import DAY, HOUR, SECOND
 from responder.core.topology import Topology
 
 SHOP = Topology({"web": ["api"], "api": ["db"], "db": []})
 NEVER = Memory(1)
+
+
+def clue(found: Fact, at: int, memory: Memory, problems: Memory) -> Clue:
+    return rated(Clue(found, at, at), memory, problems)
 
 
 def seen(labels: dict[str, str], at: int, topology: Topology = SHOP, memory: Memory = NEVER, problems: int = 0) -> Clue:

@@ -10,16 +10,16 @@ SHOP = {"order": ["order-db", "logistics-api"], "logistics": ["logistics-api"], 
 
 def test_nodes_three_steps_apart_have_a_near_node_in_common():
     shop = Topology(SHOP)
-    assert shop.near("order")["logistics-api"] == 1
-    assert shop.near("order")["logistics"] == 2
-    assert list(shop.near("hotline")) == ["hotline"]
+    assert shop.around("order").near["logistics-api"] == 1
+    assert shop.around("order").near["logistics"] == 2
+    assert list(shop.around("hotline").near) == ["hotline"]
 
 
 def test_a_ring_of_dependencies_hangs_nothing():
     ring = Topology({f"s{n}": [f"s{(n + 1) % 5}"] for n in range(5)})
-    assert set(ring.near("s0")) == {f"s{n}" for n in range(5)}
+    assert set(ring.around("s0").near) == {f"s{n}" for n in range(5)}
     assert ring.beneath("s0", {"s3"}) == ["s3"]
-    assert ring.part("s0") == ring.part("s3")
+    assert ring.around("s0").part == ring.around("s3").part
 
 
 def test_a_search_downwards_stops_at_the_nearest_of_those_sought():
@@ -32,8 +32,8 @@ def test_nodes_of_equal_name_differ_when_the_labels_of_the_scope_do():
     eu, us = (shop.node("order", {"cluster": name}) for name in ("eu", "us"))
     assert eu != us and name_of(eu) == name_of(us) == "order"
     assert [name_of(node) for node in shop.under(eu)] == ["order-db", "logistics-api"]
-    assert not set(shop.near(eu)) & set(shop.near(us))
-    assert shop.part(eu) != shop.part(us)
+    assert not set(shop.around(eu).near) & set(shop.around(us).near)
+    assert shop.around(eu).part != shop.around(us).part
     assert shop.node("order", {}) == "order"
 
 
@@ -66,7 +66,7 @@ def test_a_service_with_ten_thousand_dependants_and_fifty_thousand_edges_stay_ch
     big = Topology(depends)
     begun = time.process_time()
     for n in range(200):
-        assert "hub" in big.near(f"s{n}") and len(big.near(f"s{n}")) <= 64
+        assert "hub" in big.around(f"s{n}").near and len(big.around(f"s{n}").near) <= 64
         big.beneath(f"s{n}", {"nowhere"})
-    assert list(big.near("hub")) == ["hub"]
+    assert list(big.around("hub").near) == ["hub"]
     assert time.process_time() - begun < 1.0
