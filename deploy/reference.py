@@ -42,7 +42,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "CausesForm": ("causes", {
         "memory": "how soon what is remembered of alerts fades",
         "specificity": "the power to which the number of services with the same kind of alert divides its weight (1)",
-        "earliness": "so long after a problem's first alert, one weighs 1/e (2m)",
+        "earliness": "so long after the alerts of a problem began to gather, one weighs 1/e (2m)",
         "call": "what latency and errors of calls weigh, as a part of an entity's own resource alerts (0.15)",
         "handed": "the part of its symptoms that a caller hands to its alerting callees (0.3)"}),
     "MemoryForm": ("causes.memory", {

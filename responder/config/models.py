@@ -199,7 +199,8 @@ class CausesForm(Form):
         description="the power to which the number of services with the same kind of alert divides its weight; 0: never",
     )
     earliness: Length = Field(
-        default=_WEIGHTS.earliness, description="so long after the first alert of a problem, one weighs 1/e; 2m"
+        default=_WEIGHTS.earliness,
+        description="so long after the alerts of a problem began to gather, one weighs 1/e; 2m",
     )
     call: Ratio = Field(
         default=_WEIGHTS.call,

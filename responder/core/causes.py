@@ -6,7 +6,8 @@ Each different alert of a problem is one *clue*. Its weight is the product of
   memory that fades slowly and by one that fades fast;
 - specificity: the fewer suspects show the same kind of alert, the more it says, and of those of
   one suspect the second says a half, the third a third: its instances make it no likelier;
-- earliness: e^(-age / 120 s) since the problem's first alert;
+- earliness: e^(-age / 120 s) since the storm began: where the evidence gathers, which need not be the
+  problem's first alert, for what came by chance minutes before may have begun the problem;
 - kind: what is felt in calls between services (latency, errors) weighs .15 of what an
   entity says about itself (processor, memory, disk, restarts).
 
@@ -33,6 +34,8 @@ from responder.core.topology import Node, Topology, name_of
 CLUES_AT_MOST: Final = 1000
 """Different alerts that one problem is judged by, give or take those of an incident."""
 _HANDING_AT_MOST: Final = 64
+_GATHERED: Final = 2 / 3
+"""A storm begins where first so much follows of the most evidence that follows any one alert, each fading with its delay."""
 _PEER_LABELS: Final = frozenset(
     {
         "caller", "callee", "client", "peer", "upstream", "downstream", "source_service", "destination_service",
@@ -62,7 +65,7 @@ class Weights(Struct, frozen=True):
     specificity: float = 1.0
     """The power to which the number of suspects with the same kind of alert divides; not below 0."""
     earliness: Span = 120 * SECOND
-    """An alert so much later than the first says 1/e of what it would have said then."""
+    """An alert so much after the storm began says 1/e of what it would have said then."""
     slow: Span = 30 * DAY
     """Half-life of the memory that knows what is usual."""
     fast: Span = 2 * HOUR
@@ -263,13 +266,16 @@ def rank(
     symptom: dict[Node, float] = {}
     best: dict[Node, tuple[float, Clue]] = {}
     alike: dict[tuple[Node, int], int] = {}
+    said: list[tuple[Clue, float]] = []
     for one in sorted(clues, key=lambda one: (one.first_at, one.fact.key)):
+        node, kind = one.fact.suspect, one.fact.kind
+        alike[node, kind] = nth = alike.get((node, kind), 0) + 1
+        weight = one.rarity * (weights.call if one.fact.call else 1.0)
+        said.append((one, weight / (nth * len(shows[kind]) ** weights.specificity)))
+    for (one, weight), early in zip(said, _early(said, weights.earliness), strict=True):
         node = one.fact.suspect
-        alike[node, one.fact.kind] = nth = alike.get((node, one.fact.kind), 0) + 1
-        weight = one.rarity * exp((start - one.first_at) / weights.earliness)
-        weight /= nth * len(shows[one.fact.kind]) ** weights.specificity
+        weight *= early
         if one.fact.call:
-            weight *= weights.call
             symptom[node] = symptom.get(node, 0.0) + weight
         score[node] = score.get(node, 0.0) + weight
         if node not in best or weight > best[node][0]:
@@ -290,6 +296,22 @@ def rank(
         )
         for node in order[:10]
     )
+
+
+def _early(said: list[tuple[Clue, float]], fades: Span) -> list[float]:
+    """Return how much the instant of each clue says, 0..1: of those before the storm, by how little of it follows them."""
+    follows: list[float] = []
+    mass, later = 0.0, 0
+    for one, weight in reversed(said):
+        mass = weight + (mass * exp((one.first_at - later) / fades) if mass else 0.0)
+        later = one.first_at
+        follows.append(mass)
+    follows.reverse()
+    enough = _GATHERED * max(follows)
+    begins = next(n for n, mass in enumerate(follows) if mass >= enough)
+    start = said[begins][0].first_at
+    before = [mass / enough for mass in follows[:begins]]
+    return before + [exp((start - one.first_at) / fades) for one, _ in said[begins:]]
 
 
 def _hand(score: dict[Node, float], symptom: Mapping[Node, float], topology: Topology, part: float) -> list[Node]:

@@ -149,6 +149,29 @@ def test_what_was_there_long_before_the_problem_is_neither_its_start_nor_its_cau
     assert since([noise], 3000 * SECOND) == [noise], "where nothing else is, it is the evidence"
 
 
+def test_what_began_a_problem_by_chance_minutes_before_the_storm_is_not_its_cause():
+    chance = [
+        seen({"alertname": "ClockSkew", "service": "web"}, 0),
+        seen({"alertname": "CertOld", "service": "api"}, 90),
+    ]
+    storm = [
+        seen({"alertname": "Errors", "service": "web"}, 500),
+        seen({"alertname": "Errors", "service": "api"}, 505),
+        seen({"alertname": "CpuHigh", "service": "db"}, 520),
+        seen({"alertname": "MemoryFull", "service": "db"}, 525),
+        seen({"alertname": "DiskFull", "service": "db"}, 530),
+    ]
+    first, *_ = rank([*chance, *storm], SHOP, Weights())
+    assert first.entity == "db" and "8m40s after the start" in first.reason
+    assert named(*chance) == ["web", "api"], "where nothing else gathers, the first is the start"
+
+
+def test_a_root_that_says_so_a_minute_before_the_storm_is_its_cause():
+    root = seen({"alertname": "DiskFull", "service": "db"}, 0)
+    storm = [seen({"alertname": "Errors", "service": name}, 60) for name in ("web", "api", "search", "mail")]
+    assert named(root, *storm, seen({"alertname": "CpuHigh", "service": "web"}, 70))[0] == "db"
+
+
 def test_an_alert_that_mostly_comes_without_a_problem_says_little():
     assert seen({"alertname": "A", "service": "db"}, 0, memory=Memory(1, alone=3)).rarity == pytest.approx(
         seen({"alertname": "A", "service": "db"}, 0).rarity / 16
@@ -199,11 +222,11 @@ def test_no_clues_no_causes():
 
 def test_weights_are_what_the_ranking_weighs_with():
     call = seen({"alertname": "HighLatency", "service": "web"}, 0)
-    late = seen({"alertname": "DiskFull", "service": "db"}, 600)
-    assert rank([call, late], SHOP, Weights())[0].entity == "web"
-    assert rank([call, late], SHOP, Weights(earliness=HOUR))[0].entity == "db"
-    assert rank([call, late], SHOP, Weights(handed=1.0))[0].entity == "db"
-    assert rank([call, late], SHOP, Weights(call=0.0))[0].entity == "db"
+    late = seen({"alertname": "DiskFull", "service": "db"}, 120)
+    assert rank([call, late], SHOP, Weights())[0].entity == "db"
+    assert rank([call, late], SHOP, Weights(call=1.0))[0].entity == "web"
+    assert rank([call, late], SHOP, Weights(call=1.0, earliness=HOUR))[0].entity == "db"
+    assert rank([call, late], SHOP, Weights(call=1.0, handed=1.0))[0].entity == "db"
     same = [seen({"alertname": "CpuHigh", "service": name}, 0) for name in ("web", "api")]
     own = seen({"alertname": "DiskFull", "service": "db"}, 60)
     assert rank([*same, own], SHOP, Weights())[0].entity == "db"
