@@ -32,7 +32,7 @@ from responder.intake import Intake, Item, Unavailable
 from responder.log import event_words
 from responder.poller import Poller
 from responder.ports import Context, Webhook
-from responder.resident import Resident
+from responder.resident import Resident, collect_young
 from responder.store import migrate
 from responder.store.engine import DatabaseError, Engine, StorageError, open_engine, path_of, sentence
 from responder.store.lock import FileLock
@@ -316,6 +316,7 @@ class Daemon:
                 log.exception("a tick failed")
             metrics.QUEUE_LENGTH.set(self.intake.queued)
             metrics.flush(self.tally)
+            collect_young()
 
     async def _apply_due(self, now: Instant) -> None:
         while (due := self.resident.next_due()) is not None and due <= now:

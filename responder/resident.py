@@ -34,11 +34,20 @@ REMEMBERED = HOUR
 CHANGE_WINDOW = 30 * MINUTE
 SENT_REMEMBERED = 200
 """So many sent messages tell after a start when channels may be used again."""
+YOUNG = 20_000
+"""New objects worth a look of the garbage collector. A batch makes up to five times as many and drops them when it is
+stored: to look through them in its midst costs 5 to 10 % of it, so that is left to the tick, see :func:`collect_young`."""
 
 NEVER = 1 << 62
 
 Subject = tuple[str, int] | tuple[str, str, int]
 """("alert", fp), ("incident", id), ("problem", id), ("key", rule, key hash)."""
+
+
+def collect_young() -> None:
+    """Find rings among the young objects, as answers of sources leave them; once a second, between two batches."""
+    if gc.get_count()[0] > YOUNG:
+        gc.collect(0)
 
 
 class Resident:
@@ -125,7 +134,7 @@ class Resident:
         self.reindex()
         gc.collect()
         gc.freeze()
-        gc.set_threshold(20_000, 20, 50)  # what lives here lives long: to look through it seven times a batch is waste
+        gc.set_threshold(5 * YOUNG, 20, 50)
 
     def reindex(self) -> None:
         """Build what is derived from the rows: key sets and waiting instants."""
