@@ -294,7 +294,25 @@ def _join(spec: ProblemSpec, onset: Onset, found: _Found, news: bool, where: Pla
     desk.layer.rows.held[target.id] = _with(target, onset.incident, onset.at, news)
     _came_later(target, onset, desk)
     _link(spec, onset.incident, target.id, onset.at, desk)
-    return [*decisions, Join(target.id, onset.incident, reason, score, spec.id)]
+    decisions.append(Join(target.id, onset.incident, reason, score, spec.id))
+    if news and found.loose:
+        decisions += _fetch(spec, onset, target, found.loose, where, desk)
+    return decisions
+
+
+def _fetch(
+    spec: ProblemSpec, onset: Onset, target: Held, loose: list[int], where: Place, desk: _Desk
+) -> list[Decision]:
+    """Join what was news before, out of the problem's reach, and is connected with it by this incident."""
+    decisions: list[Decision] = []
+    for incident in reversed(loose):
+        if incident not in target.without:
+            score, reason = _relation(where, incident, onset, desk)
+            held = desk.layer.held(target.id) or target
+            desk.layer.rows.held[target.id] = _with(held, incident, onset.at, False)
+            _link(spec, incident, target.id, onset.at, desk)
+            decisions.append(Join(target.id, incident, reason, score, spec.id))
+    return decisions
 
 
 def _nearest(found: _Found) -> tuple[Held, int, int]:

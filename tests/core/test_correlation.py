@@ -171,6 +171,18 @@ def test_two_problems_that_turn_out_to_be_one_merge_into_the_older():
     assert len(house.groups()) == 1
 
 
+def test_what_lay_beyond_the_reach_of_a_problem_joins_with_what_connects_them():
+    house = House(topology=Topology({f"s{n}": [f"s{n + 1}"] for n in range(8)}))
+    for n in (8, 0, 1):
+        house.fires("A", f"s{n}", 10 - n)
+    assert house.groups() == [{"s0", "s1"}]
+    house.fires("A", "s4", 20)
+    assert house.groups() == [{"s0", "s1", "s4"}], "four steps away"
+    decisions = house.fires("A", "s6", 25)
+    assert [(type(one), one.score) for one in decisions if isinstance(one, Join)] == [(Join, 0.333), (Join, 0.333)]
+    assert house.groups() == [{"s0", "s1", "s4", "s6", "s8"}]
+
+
 def test_a_ring_of_dependencies_is_one_problem():
     house = House(topology=Topology({f"s{n}": [f"s{(n + 1) % 4}"] for n in range(4)}))
     for n in range(4):
