@@ -89,8 +89,8 @@ class _Found(Struct):
     """Still current ones: with the steps to, and the number of, the incident that led to each."""
     loose: list[int]
     """Incidents inside the window that are in no problem, the nearest first."""
-    stirring: set[int]
-    """Problems that lapsed, whose incidents are news again inside the window."""
+    stirring: dict[int, list[int]]
+    """Problems that lapsed, with their incidents that are news again inside the window."""
 
 
 def consider(
@@ -186,6 +186,7 @@ def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again
     if found.problems:
         return _join(spec, onset, found, news, where, desk)
     if news and found.loose:
+        _with_company(found, spec, onset, desk)
         score, reason = _relation(where, found.loose[0], onset, desk)
         return [replace(_start(spec, onset, (*reversed(found.loose), onset.incident), reason, desk), score=score)]
     return []
@@ -212,7 +213,7 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
     layer, me, at, within = desk.layer, onset.incident, onset.at, spec.how.within
     problems: dict[int, tuple[Held, int, int]] = {}
     loose: dict[int, None] = {}
-    stirring: set[int] = set()
+    stirring: dict[int, list[int]] = {}
     seen: dict[int, Held | None] = {}  # many anchors lead to one incident, and many incidents to one problem
     known: dict[int, Held] = {}
     near = False
@@ -249,8 +250,8 @@ def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
                 continue
             if held is None:
                 loose[incident] = None
-            else:
-                stirring.add(held.id)
+            elif incident not in (stirs := stirring.setdefault(held.id, [])):
+                stirs.append(incident)
         else:  # nothing here is in a problem that goes on: what is older than the window says no more
             fresh = tuple([one for one in sighted.recent if at - one[1] < within])
             if len(fresh) < len(sighted.recent):
@@ -366,6 +367,7 @@ def _left_behind(
         _, reason = _relation(where, by, onset, desk)
         return _part(spec, onset, held.id, reason, where, desk)
     if found.loose and onset.next_incident:
+        _with_company(found, spec, onset, desk)
         score, reason = _relation(where, found.loose[0], onset, desk)
         begun = replace(_start(spec, onset, tuple(reversed(found.loose)), reason, desk), score=score)
         return [begun, *_part(spec, onset, begun.problem, begun.reason, where, desk)]
@@ -373,7 +375,17 @@ def _left_behind(
     if own.id in found.stirring and not own.over:
         desk.layer.rows.held[own.id] = _with(own, None, onset.at, True)
         _took_part(own, where, onset, desk)
+        _with_company(found, spec, onset, desk)
     return []
+
+
+def _with_company(found: _Found, spec: ProblemSpec, onset: Onset, desk: _Desk) -> None:
+    """Take back that the alerts which stirred first came without a problem: one begins or goes on with this onset."""
+    for incident in {one for problem, stirs in found.stirring.items() if problem != _CLOSED.id for one in stirs}:
+        for key, clue in desk.layer.clues(incident).items():
+            if onset.at - clue.last_at < spec.how.within and key != onset.fact.key:
+                memory = _recall(key, onset.at, desk)
+                desk.layer.rows.memory[key] = replace(memory, alone=max(0.0, memory.alone - 1))
 
 
 def _follow(spec: ProblemSpec, onset: Onset, found: _Found, where: Place, desk: _Desk) -> list[Decision]:

@@ -252,6 +252,16 @@ def test_a_symptom_that_flaps_because_cause_follows_cause_is_found_in_the_proble
     assert house.fires("Odd", "search", 2 * 1200 + 320) == [], "what flaps prolongs nothing"
 
 
+def test_the_first_alert_of_a_problem_that_goes_on_did_not_come_alone():
+    house = House()
+    for n in range(6):
+        for delay, (alert, service) in enumerate((("Full", "db"), ("Slow", "api"), ("Slow", "web"))):
+            house.fires(alert, service, n * 3700 + 10 * delay)
+    key = fact({"alertname": "Full", "service": "db"}, "db", SHOP, "r").key
+    memory = house.board.memory(key)
+    assert len(house.groups()) == 1 and memory is not None and memory.alone == 0.0
+
+
 def test_a_trickle_that_most_minutes_have_nothing_of_chains_no_problems_and_hides_none():
     """Every alert of it is another one, so that none is usual by itself; one in two minutes, five in the window."""
     services = [f"s{n}" for n in range(6)]
