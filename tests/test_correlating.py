@@ -217,30 +217,6 @@ def test_of_alerts_that_say_the_same_the_first_says_most_from_the_first_problem_
     assert shop.causes() == [["db", "api", "web"]] * 2
 
 
-def test_what_has_cleared_minutes_ago_explains_nothing_that_begins_inside_the_window() -> None:
-    shop = Shop(SHOP)
-    for service in ("web", "api"):
-        shop.blink(SECOND, "CpuHigh", service=service)
-    shop.wait(MINUTE)
-    shop.fire(0, "RequestErrors", service="web")  # a rule waits before it fires
-    assert shop.grouping() == [{"web/CpuHigh", "api/CpuHigh", "web/RequestErrors"}]
-    shop.fire(SECOND, "RequestErrors", firing=False, service="web")
-    shop.wait(3 * MINUTE)
-    for service in ("db", "api"):
-        shop.fire(SECOND, "DiskFull", service=service)
-    assert shop.grouping()[1:] == [{"db/DiskFull", "api/DiskFull"}]
-    assert shop.causes()[1][0] == "db"
-
-
-def test_a_problem_goes_on_as_long_as_something_of_it_fires() -> None:
-    shop = Shop(SHOP)
-    shop.fire(SECOND, "CpuHigh", service="web")
-    shop.blink(SECOND, "CpuHigh", service="api")
-    shop.wait(5 * MINUTE)
-    shop.fire(0, "DiskFull", service="db")
-    assert shop.grouping() == [{"web/CpuHigh", "api/CpuHigh", "db/DiskFull"}]
-
-
 def test_two_problems_that_turn_out_to_be_one_have_both_histories() -> None:
     shop = Shop(CHAIN)
     for service in ("s0", "s1", "s7", "s8"):

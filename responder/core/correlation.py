@@ -56,9 +56,9 @@ _CLUES_OF_ONE: Final = 256
 _KEPT: Final = 16
 """Incidents that are remembered under an anchor."""
 _CLOSED: Final = Held(0, "", 0, 0, over=True)
-"""Stands for a problem that is remembered no more, or that an incident which is over no longer leads to."""
+"""Stands for a problem that is remembered no more, or that an incident which is closed no longer leads to."""
 Lives: TypeAlias = Callable[[int], bool]
-"""Says of an incident whether it may explain what begins now: it is not closed, and has not cleared a while ago."""
+"""Says of an incident whether it is not closed yet."""
 
 
 def _always(incident: int) -> bool:
@@ -208,7 +208,7 @@ def _alike(spec: ProblemSpec, how: Group | Recur, onset: Onset, desk: _Desk) -> 
 
 
 def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
-    """Look around; what came to an end before the onset is no part of its cause, but may have recurred."""
+    """Look around; what is closed came to an end before the onset, and is no part of its cause, but may have recurred."""
     lives = desk.lives if isinstance(where.how, Depends) else _always
     layer, me, at, within = desk.layer, onset.incident, onset.at, spec.how.within
     problems: dict[int, tuple[Held, int, int]] = {}

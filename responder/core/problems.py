@@ -21,14 +21,12 @@ from responder.core.event import TIMER, Actor, Event
 from responder.core.incident import Incident
 from responder.core.problem import Problem
 from responder.core.recurrence import CORRELATION
-from responder.core.signal import MINUTE, SECOND, Instant, Labels, Span
+from responder.core.signal import MINUTE, SECOND, Instant, Labels
 from responder.core.topology import Edge
 
 RANK_EVERY: Final = SECOND
 """A problem that grows is ranked again at most so often."""
 CHANGE_WINDOW: Final = 30 * MINUTE
-FELT_FOR: Final[Span] = 2 * MINUTE
-"""What has cleared brings others to alert for so long: a rule waits before it fires. What begins later has a cause of its own."""
 LOOKED_AT: Final = 50
 """So many incidents of a problem say what its like looks like; those that are closed are read from the store."""
 
@@ -162,18 +160,16 @@ def _consider(
         next_incident=next_incident,
         planned="planned" in incident.flags,
     )
-    decisions = decide(book.specs, onset, desk.board, topology, book.weights, partial(_lives, desk, joining.at))
+    decisions = decide(book.specs, onset, desk.board, topology, book.weights, partial(_lives, desk))
     for spec in () if opens else book.specs:
         if found := desk.board.linked(spec.id, incident.id):
             _soil(desk, found.problem, joining.at)
     return decisions
 
 
-def _lives(desk: Desk, at: Instant, id: int) -> bool:
+def _lives(desk: Desk, id: int) -> bool:
     incident = desk.incidents.get(id)
-    if incident is None or incident.closed_at is not None:
-        return False
-    return incident.cleared_at is None or at - incident.cleared_at < FELT_FOR
+    return incident is not None and incident.closed_at is None
 
 
 def _carry_out(desk: Desk, book: Book, one: Any, at: Instant) -> None:

@@ -25,7 +25,6 @@ from responder.core.catalogue import Depends, ProblemSpec
 from responder.core.causes import Cause, Weights, fact, rank
 from responder.core.correlation import consider
 from responder.core.instant import format_instant, parse_instant, parse_span
-from responder.core.problems import FELT_FOR
 from responder.core.signal import HOUR, MINUTE, Instant
 from responder.core.topology import Topology
 
@@ -91,7 +90,7 @@ class Desk:
         incident["alerts"].append({"labels": labels, "annotations": annotations})
 
     def lives(self, incident: int, at: Instant) -> bool:
-        return at < self.incidents[incident]["end"] + FELT_FOR
+        return at <= self.incidents[incident]["end"] + self.reopen
 
     def causes(self, problem: int) -> tuple[Cause, ...]:
         return rank(self.board.evidence(self.problems[problem]), self.topology, self.weights)
