@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, ExceptionContext, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError as DatabaseError
 from sqlalchemy.pool import NullPool, StaticPool
@@ -105,6 +105,11 @@ def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:
         def _create(*_: Any) -> None:
             with suppress(OSError):  # SQLite says what is wrong with it
                 create_private(path)
+
+    @event.listens_for(engine, "handle_error")
+    def _name(context: ExceptionContext) -> None:  # SQLite does not say which file
+        if getattr(context.original_exception, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise StorageError(f"storage.url: {path} is not an SQLite database") from context.original_exception
 
     @event.listens_for(engine, "connect")
     def _tune(connection: Any, _record: Any) -> None:

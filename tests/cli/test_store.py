@@ -30,8 +30,10 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("responder.yml").write_text("rules: []\n")
     Path("responder.db").write_text("not a database\n" * 100)
-    result = CliRunner().invoke(main, ["db", "verify"])
-    assert (result.exit_code, result.output) == (1, "Error: the store can't be used: file is not a database\n")
+    said = "storage.url: responder.db is not an SQLite database\n"
+    for arguments, speaker in ((["db", "verify"], "Error"), (["db", "upgrade"], "Error"), (["run"], "responder")):
+        result = CliRunner().invoke(main, [*arguments])
+        assert (result.exit_code, result.output) == (1, f"{speaker}: {said}"), arguments
 
 
 @pytest.mark.parametrize("arguments", [("db", "verify"), ("db", "upgrade"), ("run", "--listen", "127.0.0.1:0")])
