@@ -116,3 +116,8 @@ def test_what_holds_no_alert_is_refused_with_a_sentence(explain, body: object, o
 def test_without_a_file_the_built_in_rules_explain(explain):
     Path("responder.yml").unlink()
     assert verdicts(explain({"labels": {"alertname": "A"}}, "--json"))["default-name"] == "yes {'alertname': 'A'}"
+
+
+def test_an_alert_is_read_from_standard_input(explain):
+    result = CliRunner().invoke(main, ["explain", "-", "--json"], input=json.dumps({"labels": FULL}))
+    assert verdicts(result)["critical"] == "yes {'host': 'a'}"

@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -134,14 +134,14 @@ def _write(path: Path, content: bytes) -> None:
 
 
 @click.command()
-@click.argument("signal", type=_readable)
+@click.argument("signal", type=click.File("rb"))
 @click.option("--config", type=_path, help="Default: responder.yml here, else built-in defaults.")
 @click.option("--source", metavar="NAME", help="By which push source it would come. Default: the Alertmanager API.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def explain(signal: Path, config: Path | None, source: str | None, as_json: bool) -> None:
+def explain(signal: BinaryIO, config: Path | None, source: str | None, as_json: bool) -> None:
     """Say for each rule whether it matches an alert. If it does not, the first condition that fails is told.
 
-    The file holds one alert as Prometheus posts it, a list of such, or the body of a webhook.
+    The file (- is standard input) holds one alert as Prometheus posts it, a list of such, or the body of a webhook.
     """
     from responder import explain as explaining
     from responder.clock import SystemClock
@@ -149,9 +149,9 @@ def explain(signal: Path, config: Path | None, source: str | None, as_json: bool
 
     settings = sound(config)
     try:
-        signals = explaining.read_signals(signal.read_bytes(), settings, source, SystemClock().now())
+        signals = explaining.read_signals(signal.read(), settings, source, SystemClock().now())
     except explaining.ExplainError as error:
-        raise click.ClickException(f"{signal}: {error}") from None
+        raise click.ClickException(f"{signal.name}: {error}") from None
     book = book_of(settings)
     found = [(one, explaining.explain(book, one)) for one in signals]
     (_explain_as_json if as_json else _explain_for_people)(found)
