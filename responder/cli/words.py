@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from responder.cli.loading import number
 from responder.cli.tables import Cell, clean, paint
 from responder.core.instant import format_span, parse_instant
 from responder.core.signal import DAY, HOUR, SECOND, Instant, Span
@@ -61,7 +62,7 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         ("labels", ", ".join(f"{name}={value}" for name, value in sorted(item["labels"].items()))),
         *((name, _clock(item["sla"][name], now)) for name in ("response", "resolution")),
         ("description", item["description"]),
-        ("takes", ", ".join(item["allowed"])),
+        ("takes", ", ".join("ack" if name == "acknowledge" else name for name in item["allowed"])),  # as typed here
     )
     for stage in item["stages"]:
         yield "  " + clean(_stage(stage))
@@ -123,7 +124,7 @@ def problem_page(item: Json, now: Instant) -> Iterator[str]:
     )
     yield from _listed("probable causes", (cause["reason"] for cause in item["probable_causes"]))
     yield from _listed(
-        f"{item['incidents_count']} incidents",
+        number(item["incidents_count"], "incident"),
         (f"{link['incident']}  {link['score']:g}  {link['reason']}" for link in item["links"]),
     )
     yield from _listed(
@@ -133,8 +134,8 @@ def problem_page(item: Json, now: Instant) -> Iterator[str]:
     yield from _listed(
         "action items",
         (
-            f"{number}  {'done ' + one['done_at'] if one['done_at'] else _promised(one, now)}  {one['owner']}: {one['text']}"
-            for number, one in enumerate(item["actions"], 1)
+            f"{n}  {'done ' + one['done_at'] if one['done_at'] else _promised(one, now)}  {one['owner']}: {one['text']}"
+            for n, one in enumerate(item["actions"], 1)
         ),
     )
 

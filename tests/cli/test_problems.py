@@ -63,3 +63,9 @@ def test_problems_are_split_merged_and_given_to_scripts(daemon: Running, run: Ru
     refused = run("problems", "link", "2", "1")
     assert refused.exit_code == 1
     assert "closed takes no link" in refused.output
+
+
+def test_one_incident_is_no_plural(daemon: Running, run: Run) -> None:
+    daemon.fire("a")
+    run("problems", "open", "1", "--title", "The switch")
+    assert "1 incident" in lines(run("problems", "show", "1"))
