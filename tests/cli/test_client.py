@@ -128,7 +128,6 @@ def test_one_refusal_stops_no_other_command_and_the_status_tells(daemon: Running
     ("args", "words"),
     [
         (["show", "99"], "there is no incident"),
-        (["show", "../rules"], "HTTP 404"),
         (["close", "1"], "it takes"),
         (["snooze", "1", "--until", "2026-02-01T00:00:00"], "offset"),
         (["priority", "1", "--reason", "x"], "impact and urgency"),
@@ -180,3 +179,20 @@ def test_services_show_their_state_and_what_was_promised(daemon: Running, run: R
     assert "depends on" in text and "INC-1  P2  open  trouble on a" in text
     assert json.loads(run("services", "show", "db", "--json").stdout)["team"] == "noc"
     assert run("services", "show", "a/b").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["incidents", "acknowledge", "INC-1"], "did you mean 'ack'?"),
+        (["incidents", "show", "foo"], "'foo' is no id such as 12 or INC-12"),
+        (["incidents", "show", "../rules"], "'../rules' is no id such as 12 or INC-12"),
+        (["problems", "show", "PRB-x"], "'PRB-x' is no id such as 12 or INC-12"),
+    ],
+)
+def test_a_word_of_the_api_and_what_is_no_id_are_answered_before_anybody_is_asked(
+    run: Run, wrong: list[str], said: str
+) -> None:
+    answer = run(*wrong)
+    assert answer.exit_code == 2
+    assert said in answer.output
