@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from responder.ports import SECOND, Instant, Labels, Permanent, Read, Sample, Span, Transient, fingerprint
+from responder.ports import SECOND, Instant, Labels, Permanent, Read, Sample, Span, Transient, identity
 
 Page: TypeAlias = Mapping[str, Sequence[tuple[dict[str, str], float]]]
 """Metric name to its series: labels and value."""
@@ -144,10 +144,10 @@ class PageSource:
     def _rate(self, counters: "dict[int, _Counter]", found: Sequence[Sample], at: Instant, over: Span) -> list[Sample]:
         found = [sample for sample in found if isfinite(sample.value)]  # NaN would be in every sum that follows
         for sample in found:
-            counters.setdefault(fingerprint(sample.labels), _Counter()).see(at, sample.value, over)
-        for series in [fp for fp, counter in counters.items() if counter.points[-1][0] < at - over]:
+            counters.setdefault(identity(sample.labels), _Counter()).see(at, sample.value, over)
+        for series in [known_by for known_by, counter in counters.items() if counter.points[-1][0] < at - over]:
             del counters[series]
-        rates = [(sample.labels, counters[fingerprint(sample.labels)].rate()) for sample in found]
+        rates = [(sample.labels, counters[identity(sample.labels)].rate()) for sample in found]
         return [Sample(labels, rate) for labels, rate in rates if rate is not None]
 
 

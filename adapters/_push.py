@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from responder.ports import Instant, Parsed, Rejected, Signal, fingerprint, parse_instant
+from responder.ports import Instant, Parsed, Rejected, Signal, identity, parse_instant
 
 _NEVER: Final = -62_135_596_800_000_000
 """The zero time of Go, 0001-01-01T00:00:00Z: no instant was set."""
@@ -83,7 +83,7 @@ def signal(
         if not text.isascii():
             _encodable(text)
     return Signal(
-        source=source, fp=fingerprint(kept), labels=kept, annotations=dict(annotations), firing=firing,
+        source=source, identity=identity(kept), labels=kept, annotations=dict(annotations), firing=firing,
         starts_at=starts_at, ends_at=ends_at, url=url, implied=implied,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from adapters._http import MEGABYTE, readable, said
 from adapters._push import parse_alerts
 from adapters._server import Every, ServerSettings
-from responder.ports import SECOND, Context, Instant, Parsed, Permanent, Signal, fingerprint, parse_instant
+from responder.ports import SECOND, Context, Instant, Parsed, Permanent, Signal, identity, parse_instant
 
 _ALL: Final = "/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=true"
 
@@ -62,7 +62,7 @@ class Alertmanager:
     def _signal(self, alert: _Alert, at: Instant) -> Signal:
         labels = {name: value for name, value in alert.labels.items() if value}
         return Signal(
-            source=self._name, fp=fingerprint(labels), labels=labels, annotations=alert.annotations, firing=True,
+            source=self._name, identity=identity(labels), labels=labels, annotations=alert.annotations, firing=True,
             starts_at=min(parse_instant(alert.startsAt), at), ends_at=parse_instant(alert.endsAt), url=alert.generatorURL,
         )  # fmt: skip
 

@@ -127,8 +127,8 @@ class PagerDuty:
     ) -> Signal:  # fmt: skip
         # Each trigger of a key has a timestamp of its own; it is still the same occurrence.
         read = signal(self._source, labels, annotations, firing=firing, starts_at=starts_at, url=url, implied=True)
-        identity = {"dedup_key": labels["dedup_key"], "pagerduty": self._source}
-        return msgspec.structs.replace(read, fp=fingerprint(identity), ends_at=None if firing else starts_at)
+        named = fingerprint({"dedup_key": labels["dedup_key"], "pagerduty": self._source})
+        return msgspec.structs.replace(read, identity=named, ends_at=None if firing else starts_at)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from responder.ports import (
     Signal,
     Span,
     Transient,
-    fingerprint,
+    identity,
     parse_instant,
 )
 
@@ -171,7 +171,7 @@ class PrometheusAlerts:
     def _signal(self, alert: _Alert, at: Instant) -> Signal:
         labels = {name: value for name, value in alert.labels.items() if value}
         return Signal(
-            source=self._name, fp=fingerprint(labels), labels=labels, annotations=alert.annotations,
+            source=self._name, identity=identity(labels), labels=labels, annotations=alert.annotations,
             firing=True, starts_at=min(parse_instant(alert.activeAt), at),
         )  # fmt: skip
 

@@ -215,7 +215,7 @@ class Daemon:
 
     async def _offer(self, heard: frozenset[str]) -> None:
         """Offer what fires already to the rules in force, a slice at a time; *heard*: those that opened nothing before."""
-        firing = [alert.fp for alert in list(self.resident.alerts.values()) if not alert.ended]
+        firing = [alert.identity for alert in list(self.resident.alerts.values()) if not alert.ended]
         for first in range(0, len(firing), OFFERED):
             await self.intake.submit(upkeep.Offer(firing[first : first + OFFERED], heard=heard))
         rules = self.book.rules

@@ -37,7 +37,7 @@ def explain(book: Book, signal: Signal) -> list[Explained]:
     found = []
     for rule in book.rules.values():
         reason = book.index.explain(rule, signal)
-        key = key_for(rule, signal.labels, signal.fp) if reason is None else None
+        key = key_for(rule, signal.labels, signal.identity) if reason is None else None
         why = reason or ("" if rule.mode == "notify" else "observes only: it opens no incident")
         found.append(Explained(rule.id, rule.kind, reason is None, key.values if key else None, why))
     return found

@@ -34,14 +34,14 @@ from responder.core.signal import (
     Signal,
     Span,
     fingerprint,
-    fingerprint_text,
+    identity,
 )
 
 __all__ = [
     "SECOND", "VERSION", "AlertSource", "AsText", "Channel", "ChannelSettings", "Context", "Delivery", "Duration", "HttpUrl", "Instant", "Labels",
     "MetricSource", "OnFailure", "Parsed", "Permanent", "PolledSettings", "PriorityName", "RangeSource", "Rate", "Read", "Rejected",
     "Sample", "Secret", "SettingsModel", "Signal", "SourceSettings", "Span", "Transient", "Url", "Webhook", "fingerprint",
-    "fingerprint_text", "format_instant", "parse_instant", "parse_span", "to_datetime",
+    "format_instant", "identity", "parse_instant", "parse_span", "to_datetime",
 ]  # fmt: skip
 
 

@@ -41,7 +41,7 @@ stored: to look through them in its midst costs 5 to 10 % of it, so that is left
 NEVER = 1 << 62
 
 Subject = tuple[str, int] | tuple[str, str, int]
-"""("alert", fp), ("incident", id), ("problem", id), ("key", rule, key hash)."""
+"""("alert", identity), ("incident", id), ("problem", id), ("key", rule, key hash)."""
 
 
 def collect_young() -> None:
@@ -97,7 +97,7 @@ class Resident:
         firing: dict[int, int] = {}
         keys_firing: dict[StateKey, int] = {}
         for alert in reader.known_alerts(now - REMEMBERED):
-            self.alerts[alert.fp] = alert
+            self.alerts[alert.identity] = alert
         for alert in self.alerts.values():
             for joined in alert.joined:
                 key = (joined.rule, joined.key_hash)
@@ -168,14 +168,14 @@ class Resident:
 
     def apply(self, desk: Desk) -> None:
         """Take over a batch; called only after its commit is known."""
-        for fp, alert in desk.alerts.changed.items():
+        for identity, alert in desk.alerts.changed.items():
             if alert is None:
-                self.alerts.pop(fp, None)
+                self.alerts.pop(identity, None)
                 continue
-            before = self.alerts.get(fp)
-            self.alerts[fp] = alert
+            before = self.alerts.get(identity)
+            self.alerts[identity] = alert
             if before is not None and before.polled:
-                self._polled[before.source].discard(fp)
+                self._polled[before.source].discard(identity)
             if before is None or before.ends_at != alert.ends_at or alert.polled or before.polled or alert.ended:
                 self._await_alert(alert)
         for key, row in desk.states.changed.items():
@@ -288,10 +288,10 @@ class Resident:
     def forget_ended(self, now: Instant) -> None:
         """Drop alerts that ended long enough ago."""
         while self._forget and self._forget[0][0] <= now:
-            _, fp = heapq.heappop(self._forget)
-            alert = self.alerts.get(fp)
+            _, identity = heapq.heappop(self._forget)
+            alert = self.alerts.get(identity)
             if alert is not None and alert.ended and (alert.ends_at or 0) + REMEMBERED <= now:
-                del self.alerts[fp]
+                del self.alerts[identity]
         for number in [n for n, change in self.changes.items() if change.at + CHANGE_WINDOW < now]:
             del self.changes[number]
 
@@ -397,8 +397,8 @@ class Resident:
 
     def _await_alert(self, alert: Alert) -> None:
         if alert.ended:
-            heapq.heappush(self._forget, ((alert.ends_at or alert.updated_at) + REMEMBERED, alert.fp))
+            heapq.heappush(self._forget, ((alert.ends_at or alert.updated_at) + REMEMBERED, alert.identity))
         elif alert.polled:
-            self._polled.setdefault(alert.source, set()).add(alert.fp)
+            self._polled.setdefault(alert.source, set()).add(alert.identity)
         elif alert.ends_at is not None:
-            heapq.heappush(self._waiting, (alert.ends_at, ("alert", alert.fp)))
+            heapq.heappush(self._waiting, (alert.ends_at, ("alert", alert.identity)))

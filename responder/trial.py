@@ -21,7 +21,7 @@ from responder.core.instant import format_instant, format_span, parse_instant, p
 from responder.core.matcher import Misread
 from responder.core.outbox import Kind, Message
 from responder.core.rule import MetricWhen, Rule, members
-from responder.core.signal import Instant, Signal, fingerprint
+from responder.core.signal import Instant, Signal, identity
 from responder.handlers.signals import MetricPolled, Pushed
 from responder.house import book_of
 from responder.notation import Series, parse_labels, parse_series, parse_values
@@ -248,7 +248,7 @@ def _alerts(settings: Settings, test: RuleTest) -> Iterator[Step]:
 def _signal(given: InputAlert, source: str, at: Instant, dedup: str) -> Signal:
     labels = {name: value for name, value in given.labels.items() if value}
     return Signal(
-        source, fingerprint(labels), labels, given.annotations, True, at, momentary=bool(dedup), dedup=dedup
+        source, identity(labels), labels, given.annotations, True, at, momentary=bool(dedup), dedup=dedup
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from responder.core.rule import (
     Priority,
     Rule,
 )
-from responder.core.signal import SECOND, Instant, Signal, fingerprint
+from responder.core.signal import SECOND, Instant, Signal, identity
 from responder.core.silence import Silence, Term
 from responder.handlers.commands import Command, SetSilence
 from responder.handlers.signals import Pushed
@@ -96,7 +96,7 @@ class Post:
     def _push(self, firing: bool, hosts: tuple[str, ...], labels: dict[str, str]) -> None:
         sets = [{"host": host, **labels} for host in hosts]
         now = self.stage.now
-        self.stage.take(Pushed("am-api", [Signal("am-api", fingerprint(s), s, {}, firing, now) for s in sets]))
+        self.stage.take(Pushed("am-api", [Signal("am-api", identity(s), s, {}, firing, now) for s in sets]))
 
     def do(self, name: str, incident: int = 1, **args: Any) -> None:
         self.stage.take(Command(name, incident, args, ANNA))

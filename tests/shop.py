@@ -11,7 +11,7 @@ from responder.core.incident import Incident
 from responder.core.instant import parse_instant
 from responder.core.lifecycle import Opening
 from responder.core.rule import AbsenceWhen
-from responder.core.signal import SECOND, Instant, Signal, Span, fingerprint
+from responder.core.signal import SECOND, Instant, Signal, Span, identity
 from responder.handlers import upkeep
 from responder.handlers.commands import Command, Loaded, OpenByHand
 from responder.handlers.signals import Pushed
@@ -96,7 +96,7 @@ class Shop(Rehearsal):
     def fire(self, name: str = "A", *, firing: bool = True, **labels: str) -> None:
         """Push one alert; without a word about it, it is critical and of the shop."""
         known = {"alertname": name, "service": "shop", "severity": "critical", **labels}
-        signal = Signal("am-api", fingerprint(known), known, {}, firing, self.now, None if firing else self.now)
+        signal = Signal("am-api", identity(known), known, {}, firing, self.now, None if firing else self.now)
         self.take(Pushed("am-api", [signal]))
 
     def end(self, name: str = "A", **labels: str) -> None:

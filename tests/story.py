@@ -6,7 +6,7 @@ from responder.core import incident_commands
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
 from responder.core.instant import parse_instant
-from responder.core.signal import Instant, Sample, Signal, Span, fingerprint
+from responder.core.signal import Instant, Sample, Signal, Span, identity
 from responder.handlers.commands import Command
 from responder.handlers.signals import AlertsPolled, MetricPolled, PollFailed, Pushed
 from responder.house import book_of
@@ -109,6 +109,6 @@ def alert(
     ends_at = START + ends if ends is not None else None if firing else START + at
     started = START + (starts if starts is not None else at)
     return Signal(
-        source, fingerprint(known), known, {}, firing, started, ends_at, momentary=bool(momentary), dedup=momentary,
+        source, identity(known), known, {}, firing, started, ends_at, momentary=bool(momentary), dedup=momentary,
         implied=starts is None and not firing,
     )  # fmt: skip

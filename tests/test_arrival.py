@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responder.core.instant import parse_instant
-from responder.core.signal import MINUTE, SECOND, Signal, fingerprint
+from responder.core.signal import MINUTE, SECOND, Signal, identity
 from responder.handlers.signals import Pushed
 from responder.house import book_of
 from responder.rehearsal import Rehearsal
@@ -61,13 +61,13 @@ def histories(draw: st.DrawFn) -> list[Batch]:
                 deliveries += 1
                 labels = {"type": "done", "host": f"h{host}"}
                 signals.append(
-                    Signal("jobs", fingerprint(labels), labels, {}, True, at, momentary=True, dedup=f"d{deliveries}")
+                    Signal("jobs", identity(labels), labels, {}, True, at, momentary=True, dedup=f"d{deliveries}")
                 )
                 continue
             labels = {"alertname": draw(st.sampled_from("ABCD")), "host": f"h{host}", "zone": f"z{host % 2}"}
             if draw(st.booleans()):
                 labels["severity"] = "high"
-            fp = fingerprint(labels)
+            fp = identity(labels)
             if fp in said:
                 continue
             said.add(fp)

@@ -8,7 +8,7 @@ import pytest
 
 from responder.cli.loading import kinds
 from responder.config import load_text
-from responder.core.signal import MINUTE, SECOND, Signal, fingerprint
+from responder.core.signal import MINUTE, SECOND, Signal, identity
 from responder.daemon import Daemon
 from responder.handlers.signals import Pushed
 from tests.adapters.conftest import free_port
@@ -36,7 +36,7 @@ async def lapses(folder: Path, *jumps: int) -> bool:
     running = asyncio.create_task(daemon.run())
     while not daemon.ready:
         await asyncio.sleep(0.05)
-    now, fp = clock.now(), fingerprint(LABELS)
+    now, fp = clock.now(), identity(LABELS)
     await daemon.submit(Pushed("am-api", [Signal("am-api", fp, LABELS, {}, True, now, now + MINUTE)]))
     for seconds in jumps:
         clock.ahead += seconds * SECOND

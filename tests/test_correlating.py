@@ -16,7 +16,7 @@ from responder.core.instant import parse_instant
 from responder.core.outbox import Part
 from responder.core.problem import begun
 from responder.core.problems import put_in_force
-from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Signal, fingerprint
+from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Signal, identity
 from responder.handlers.commands import Loaded, ProblemCommand
 from responder.handlers.signals import Pushed
 from responder.handlers.upkeep import Forget
@@ -67,7 +67,7 @@ class Shop:
         """Send an alert *after* microseconds from now."""
         at = self.rehearsal.now + after
         known = {"alertname": alertname, "team": "ops", **labels}
-        signal = Signal("am-api", fingerprint(known), known, {}, firing, at, None if firing else at)
+        signal = Signal("am-api", identity(known), known, {}, firing, at, None if firing else at)
         self.rehearsal.at(at, Pushed("am-api", [signal]))
 
     def blink(self, after: int, alertname: str, **labels: str) -> None:

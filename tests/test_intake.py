@@ -265,7 +265,9 @@ def test_a_full_disk_is_503_and_recovers_without_hands(queue: Queue) -> None:
             assert all(isinstance(r, Unavailable) and "full" in str(r) for r in results)
         assert "full" in str(queue.intake.failure)
         assert metrics.REGISTRY.get_sample_value("responder_storage_up") == 0.0
-        assert queue.house.resident.alerts.keys() <= {alert("a").fp}, "memory knows nothing that the store does not"
+        assert queue.house.resident.alerts.keys() <= {alert("a").identity}, (
+            "memory knows nothing that the store does not"
+        )
         queue.fill(False)
         assert await queue.intake.submit(pushed(*many)) == ["accepted"] * LIMIT
         assert queue.intake.failure is None

@@ -28,7 +28,7 @@ def reload(story: Story, rules: str) -> None:
     resident.forget_rests()
     stage.take(Loaded("", tuple(gone), (), reloading.unpromised(book, resident.sources.values())))
     waiting = [key for key, row in resident.states.items() if reloading.waits(book.rules.get(row.rule), row)]
-    stage.take(upkeep.Offer([a.fp for a in resident.alerts.values() if not a.ended], waiting, heard))
+    stage.take(upkeep.Offer([a.identity for a in resident.alerts.values() if not a.ended], waiting, heard))
 
 
 def shown(story: Story) -> list[tuple[str, tuple[str, ...]]]:

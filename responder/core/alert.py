@@ -1,6 +1,6 @@
 """One alert as it is known now: its newest occurrence, and how an observation changes it.
 
-An occurrence is one firing of an alert, known by (fingerprint, startsAt). A resolution of
+An occurrence is one firing of an alert, known by (identity, startsAt). A resolution of
 an instant ends every occurrence that started at or before it, whatever source says so; a
 firing that started no later than what was resolved is an old message and changes nothing.
 """
@@ -29,7 +29,7 @@ class Alert(Struct, frozen=True, gc=False):
 
     id: int
     """Of the occurrence; grows with time."""
-    fp: int
+    identity: int
     source: str
     """Who reported it last; of two that push it, who gave the later startsAt."""
     labels: dict[str, str]
@@ -104,7 +104,7 @@ def observe(
 
 def _begun(signal: Signal, now: Instant, polled: bool, since: Instant, ends_at: Instant | None, id: int) -> Alert:
     return Alert(
-        id=id, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
+        id=id, identity=signal.identity, source=signal.source, labels=signal.labels, annotations=signal.annotations,
         starts_at=signal.starts_at, ends_at=ends_at, updated_at=now, since=since, url=signal.url,
         timeout=signal.timeout, newest_start=0 if signal.implied else signal.starts_at, dedup=signal.dedup,
         polled=polled,

@@ -348,9 +348,9 @@ class Desk:
     def polled_of(self, source: str) -> set[int]:
         """Return the alerts that a polled source reported last."""
         found = set(self._base.polled_of(source))
-        for fp, row in self.alerts.changed.items():
+        for identity, row in self.alerts.changed.items():
             polled = row is not None and row.polled and not row.ended and row.source == source
-            (found.add if polled else found.discard)(fp)
+            (found.add if polled else found.discard)(identity)
         return found
 
     def changes_of(self, service: str, since: Instant, until: Instant) -> list[Change]:

@@ -48,14 +48,14 @@ def take_signal(desk: Desk, book: Book, signal: Signal, now: Instant, *, polled:
     """Decide what one observation changes."""
     if signal.momentary:
         return _take_momentary(desk, book, signal, now)
-    known = desk.alerts.get(signal.fp)
+    known = desk.alerts.get(signal.identity)
     if book.expires and known is not None and not polled:
         signal = _renewed(book, known, signal, now)
     outcome, alert = observe(known, signal, now, polled, desk.head.next_alert)
     if alert is None or outcome == "stale":
         return "duplicate"
     if outcome == "repeated":
-        desk.alerts.put(signal.fp, alert)
+        desk.alerts.put(signal.identity, alert)
         if book.absences and alert.joined:
             _tell_seen(desk, book, alert, now)
         return "duplicate"
@@ -100,7 +100,7 @@ def _renewed(book: Book, known: Alert, signal: Signal, now: Instant) -> Signal:
 
 def store(desk: Desk, alert: Alert) -> None:
     """Keep an occurrence in memory and in the store."""
-    desk.alerts.put(alert.fp, alert)
+    desk.alerts.put(alert.identity, alert)
     desk.occurrences[alert.id] = alert
 
 
@@ -128,7 +128,7 @@ def _take_momentary(desk: Desk, book: Book, signal: Signal, now: Instant) -> Res
         return "duplicate"
     head = desk.head
     alert = Alert(
-        id=head.next_alert, fp=signal.fp, source=signal.source, labels=signal.labels, annotations=signal.annotations,
+        id=head.next_alert, identity=signal.identity, source=signal.source, labels=signal.labels, annotations=signal.annotations,
         starts_at=signal.starts_at, ends_at=signal.starts_at, updated_at=now, url=signal.url, ended="resolved",
         newest_start=signal.starts_at, since=signal.starts_at, dedup=signal.dedup,
     )  # fmt: skip
@@ -354,13 +354,13 @@ def take_samples(
         if sample.value != sample.value:
             continue
         labels = sample.labels
-        identity = key_for(rule, labels)
-        if identity is None:
+        of_rule = key_for(rule, labels)
+        if of_rule is None:
             continue
-        key_hash = identity.hash
+        key_hash = of_rule.hash
         entry = found.get(key_hash)
         if entry is None:
-            entry = found[key_hash] = (identity.values, [], labels)
+            entry = found[key_hash] = (of_rule.values, [], labels)
         entry[1].append((0 if len(labels) == len(by) else fingerprint(labels), sample.value))
     for key_hash, (key, values, labels) in found.items():
         row = desk.states.get((rule.id, key_hash))

@@ -9,14 +9,12 @@ rules there are.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import Final, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from responder.core.rule import CountWhen, EventOf, EventWhen, Match, Rule, key_of, members
-from responder.core.signal import Labels, Signal, fingerprint, fingerprint_text
+from responder.core.signal import Labels, Signal, identity, shown_fingerprint
 
 Term: TypeAlias = tuple[str, str]
 _Seen: TypeAlias = tuple[tuple[str, str], ...]
@@ -24,15 +22,13 @@ _Seen: TypeAlias = tuple[tuple[str, str], ...]
 MEMO: Final = 50_000
 """So many answers and keys are remembered together before the memory starts anew."""
 
-_encode: Final = msgspec.json.Encoder(order="deterministic").encode
-
 
 class Key(Struct, frozen=True, gc=False):
     """The value of a rule's ``by`` for one label set."""
 
     values: dict[str, str]
     hash: int
-    """Signed 64 bits of BLAKE2b over its canonical text: JSON with sorted names and no blanks."""
+    """See :func:`responder.core.signal.identity`."""
 
 
 class Hit(Struct, frozen=True, gc=False):
@@ -50,21 +46,20 @@ class Hit(Struct, frozen=True, gc=False):
 
 def canonical(values: Mapping[str, str]) -> Key:
     """Return a key with its hash."""
-    digest = blake2b(_encode(values), digest_size=8).digest()
-    return Key(dict(values), int.from_bytes(digest, "big", signed=True))
+    return Key(dict(values), identity(values))
 
 
-def key_for(rule: Rule, labels: Labels, fp: int | None = None) -> Key | None:
+def key_for(rule: Rule, labels: Labels, known_by: int | None = None) -> Key | None:
     """Return the key of a label set, or None if a label of ``by`` is missing and the rule skips such.
 
     With ``by_missing: separate`` the key gains ``fingerprint``, so that what can't be told
-    apart by its labels never shares a key. *fp* spares computing it again.
+    apart by its labels never shares a key. *known_by* is the alert's identity.
     """
     values = key_of(rule.by, labels)
     if "" in values.values():
         if rule.by_missing == "skip":
             return None
-        values["fingerprint"] = fingerprint_text(fingerprint(labels) if fp is None else fp)
+        values["fingerprint"] = shown_fingerprint(labels, identity(labels) if known_by is None else known_by)
     return canonical(values)
 
 
@@ -199,7 +194,7 @@ class Index:
         values = tuple([labels.get(name, "") for name in entry.rule.by])
         hit = entry.hits.get(values)
         if hit is None:
-            key = key_for(entry.rule, labels, signal.fp)
+            key = key_for(entry.rule, labels, signal.identity)
             if key is None:
                 return None
             place = (entry.rule.id, key.hash)

@@ -35,7 +35,7 @@ def offer(desk: Desk, book: Book, alert: Alert, now: Instant, heard: Container[s
         heard: Rules that did not open incidents before; of others, a key opens one only if it never
             had any: a person may have ended it.
     """
-    signal = Signal(alert.source, alert.fp, alert.labels, alert.annotations, True, alert.starts_at, alert.ends_at)
+    signal = Signal(alert.source, alert.identity, alert.labels, alert.annotations, True, alert.starts_at, alert.ends_at)
     known = {(joined.rule, joined.key_hash): joined for joined in alert.joined if _counts(desk, joined)}
     kept = [entry for entry in alert.joined if entry.incident is not None or (entry.rule, entry.key_hash) in known]
     joined = [_taken_up(desk, book, entry, alert, now, heard) for entry in kept]

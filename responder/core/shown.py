@@ -13,7 +13,7 @@ from responder.core.incident_commands import allowed
 from responder.core.instant import format_instant
 from responder.core.problem import ALLOWED, Problem
 from responder.core.problem_commands import allowed as commands_of
-from responder.core.signal import SECOND, Instant, Span, fingerprint_text
+from responder.core.signal import SECOND, Instant, Span, shown_fingerprint
 from responder.core.sla import WHICH, Which, reading
 
 _SUBJECTS: Final = frozenset({"into", "from"})
@@ -107,7 +107,7 @@ def change_json(row: Change) -> dict[str, Any]:
 def alert_json(row: Alert) -> dict[str, Any]:
     """Return one occurrence; while it fires, ``ends_at`` is when it lapses."""
     return {
-        "fingerprint": fingerprint_text(row.fp),
+        "fingerprint": shown_fingerprint(row.labels, row.identity),
         "status": row.ended or "firing",
         "labels": row.labels,
         "annotations": row.annotations,

@@ -12,7 +12,7 @@ from responder.core.book import Book, QueryKey
 from responder.core.desk import Desk, SourceState
 from responder.core.event import Actor
 from responder.core.incident import UNRESOLVED
-from responder.core.signal import MINUTE, Instant, Sample, Signal
+from responder.core.signal import MINUTE, Instant, Sample, Signal, shown_fingerprint
 from responder.handlers.guard import careful_desk
 from responder.handlers.ticks import Away
 
@@ -92,7 +92,10 @@ def _take(
         try:
             results.append(engine.take_signal(own, book, signal, now, polled=polled))
         except Exception:
-            log.exception("a signal could not be decided", extra={"source": signal.source, "fingerprint": signal.fp})
+            log.exception(
+                "a signal could not be decided",
+                extra={"source": signal.source, "fingerprint": shown_fingerprint(signal.labels, signal.identity)},
+            )
             results.append("rejected")
         else:
             desk.merge(own)
@@ -101,11 +104,11 @@ def _take(
 
 def alerts_polled(item: AlertsPolled, desk: Desk, book: Book, now: Instant, careful: bool) -> list[engine.Result]:
     """Take a list of what fires: what is on it is seen, what is missing will lapse."""
-    seen = {signal.fp for signal in item.signals}
+    seen = {signal.identity for signal in item.signals}
     results = _take(item.signals, desk, book, now, careful, polled=True)
-    for fp in desk.polled_of(item.source):
-        alert = desk.alerts.get(fp)
-        if fp in seen or alert is None or alert.ended or not alert.polled or alert.source != item.source:
+    for known_by in desk.polled_of(item.source):
+        alert = desk.alerts.get(known_by)
+        if known_by in seen or alert is None or alert.ended or not alert.polled or alert.source != item.source:
             continue
         let_go(desk, book, alert, now)
     _answered(item.source, desk, book, item.at, now)

@@ -102,9 +102,9 @@ def _apply(subject: Subject, desk: Desk, book: Book, now: Instant, away: Away) -
     return None
 
 
-def _lapse(fp: int, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:
+def _lapse(identity: int, desk: Desk, book: Book, now: Instant, away: Away) -> Instant | None:
     """An alert was not renewed until its end: it expired, unless it was we who were away."""
-    alert = desk.alerts.get(fp)
+    alert = desk.alerts.get(identity)
     if alert is None or alert.ended or alert.polled or alert.ends_at is None or alert.ends_at > now:
         return None
     at = alert.ends_at

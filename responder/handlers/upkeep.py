@@ -87,7 +87,8 @@ class Replace(Struct, frozen=True):
 class Offer(Struct, frozen=True):
     """What fires already is offered to the rules of a configuration that is new: alerts, and keys that hold."""
 
-    fingerprints: Sequence[int]
+    alerts: Sequence[int]
+    """Their identities."""
     keys: Sequence[StateKey] = ()
     heard: frozenset[str] = frozenset()
     """Rules that open incidents now and did not before."""
@@ -95,19 +96,19 @@ class Offer(Struct, frozen=True):
 
     @property
     def weight(self) -> int:
-        return len(self.fingerprints) + len(self.keys)
+        return len(self.alerts) + len(self.keys)
 
 
 def offer(item: Offer, desk: Desk, book: Book, now: Instant, careful: bool) -> None:
     """Join each alert to the keys that a new rule gives it, and open what holds and was not told of."""
     below, desk = desk, careful_desk(desk, book) if careful else desk
-    for fp in item.fingerprints:
-        alert = desk.alerts.get(fp)
+    for identity in item.alerts:
+        alert = desk.alerts.get(identity)
         if alert is None or alert.ended:
             continue
         if alert.polled and alert.source not in book.polled:  # nobody asks that source any more
             signals.let_go(desk, book, alert, now)
-            alert = desk.alerts.get(fp) or alert
+            alert = desk.alerts.get(identity) or alert
         reloading.offer(desk, book, alert, now, item.heard)
     for key in item.keys:
         reloading.take_up(desk, book, key, now, item.heard)

@@ -104,7 +104,7 @@ class Reader:
             for row in connection.execution_options(yield_per=PAGE).execute(
                 select(table).where(table.c.id.in_(firing.union_all(lately)), table.c.dedup == "").order_by(table.c.id)
             ):
-                yield rows.alert_of(tuple(row))
+                yield rows.known_now(rows.alert_of(tuple(row)))
 
     def states(self) -> Iterator[KeyState]:
         with self._engine.connect() as connection:

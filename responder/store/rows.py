@@ -17,7 +17,7 @@ from responder.core.incident import Incident
 from responder.core.maintenance import Posted
 from responder.core.outbox import Message
 from responder.core.problem import next_due
-from responder.core.signal import Instant
+from responder.core.signal import Instant, fingerprint, identity
 from responder.core.silence import Silence
 from responder.core.topology import Edge
 
@@ -45,19 +45,27 @@ def decoder(type_: type[T]) -> Callable[[str], T]:
 
 def alert_row(a: Alert) -> Row:
     return (
-        a.id, a.fp, a.source, text_of(a.labels), text_of(a.annotations), a.starts_at, a.ends_at, a.updated_at,
+        a.id, a.identity, a.source, text_of(a.labels), text_of(a.annotations), a.starts_at, a.ends_at, a.updated_at,
         a.since, clean(a.url), a.timeout, a.ended, a.newest_start, text_of(a.joined) if a.joined else "[]", a.dedup and dedup_text(a.dedup), a.polled,
     )  # fmt: skip
 
 
 def alert_of(row: Row) -> Alert:
-    (id, fp, source, labels, annotations, starts_at, ends_at, updated_at, since, url, timeout, ended, newest, joined,
+    (id, identity, source, labels, annotations, starts_at, ends_at, updated_at, since, url, timeout, ended, newest, joined,
      dedup, polled) = row  # fmt: skip
     return Alert(
-        id=id, fp=fp, source=source, labels=_labels.decode(labels), annotations=_labels.decode(annotations),
+        id=id, identity=identity, source=source, labels=_labels.decode(labels), annotations=_labels.decode(annotations),
         starts_at=starts_at, ends_at=ends_at, updated_at=updated_at, since=since, url=url, timeout=bool(timeout), ended=ended,
         newest_start=newest, joined=_joined.decode(joined), dedup=dedup, polled=bool(polled),
     )  # fmt: skip
+
+
+def known_now(a: Alert) -> Alert:
+    """Return an alert under its identity, if it was stored by a version that knew it by its fingerprint."""
+    own = identity(a.labels)
+    if a.identity == own or a.identity != fingerprint(a.labels):
+        return a
+    return msgspec.structs.replace(a, identity=own)
 
 
 def state_row(s: KeyState) -> Row:

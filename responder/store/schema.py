@@ -65,7 +65,7 @@ alert = Table(
     "alert",
     metadata,
     Column("id", Id, primary_key=True, autoincrement=False),
-    Column("fp", BigInteger, nullable=False),
+    Column("fp", BigInteger, nullable=False),  # its identity; earlier versions wrote its fingerprint
     Column("source", String, nullable=False),
     Column("labels", Text, nullable=False),
     Column("annotations", Text, nullable=False),

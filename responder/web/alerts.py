@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
-from typing import Final, TypeVar
+from operator import itemgetter
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from responder.core.alert import Alert
+from responder.core.fingerprints import fingerprints
 from responder.core.instant import EARLIEST, LATEST
 from responder.core.matcher import Matcher
 from responder.core.rule import Holds
-from responder.core.signal import Instant, fingerprint_text
+from responder.core.signal import Instant, fingerprint_text, identity
 from responder.core.silence import Silences
 from responder.web.decode import RESOLVE_TIMEOUT
 
@@ -27,7 +29,6 @@ PAGE: Final = 256
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive UTC: half the cost of an aware one
 _BEGINNING = re.compile(r"[\w -]+(?![\w -]|[*?{])")
 """What a regex without alternatives insists on at the beginning."""
-_UNSIGNED = 0xFFFFFFFFFFFFFFFF
 _encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
 
@@ -39,6 +40,10 @@ class Query(Struct, frozen=True):
     receiver: Holds | None = None
     active: bool = True
     silenced: bool = True
+
+
+Found: TypeAlias = tuple[str, Alert]
+"""An alert and its fingerprint."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -79,7 +84,7 @@ class Group(Struct):
 
     receiver: Receiver
     labels: dict[str, str]
-    alerts: list[Alert]
+    alerts: list[Found]
 
 
 class _Verdicts(dict[str, bool]):
@@ -100,7 +105,7 @@ def instant_text(at: Instant) -> str:
     return moment.isoformat(timespec="milliseconds") + "Z"
 
 
-def select(snapshot: Snapshot, query: Query) -> list[Alert]:
+def select(snapshot: Snapshot, query: Query) -> list[Found]:
     """Return the alerts that fire and are asked for, in the order of their fingerprints."""
     now = snapshot.now
     found = [a for a in snapshot.alerts if not a.ended and (a.ends_at is None or a.ends_at >= now)]
@@ -113,8 +118,10 @@ def select(snapshot: Snapshot, query: Query) -> list[Alert]:
     if not (query.active and query.silenced):
         silencing = snapshot.silences.silencing
         found = [a for a in found if (query.silenced if silencing(a.labels, now) else query.active)]
-    found.sort(key=lambda a: a.fp & _UNSIGNED)
-    return found
+    named = [a.identity != identity(a.labels) for a in found]  # by its source, by which it is shown
+    prints = [fingerprint_text(fp) for fp in fingerprints([a.labels for a in found])]
+    shown = [fingerprint_text(a.identity) if own else text for a, own, text in zip(found, named, prints, strict=True)]
+    return sorted(zip(shown, found, strict=True), key=itemgetter(0))
 
 
 def _quick(matcher: Matcher) -> Holds:
@@ -130,16 +137,17 @@ def _quick(matcher: Matcher) -> Holds:
     return lambda value: value.startswith(prefix) and holds(value)
 
 
-def group(snapshot: Snapshot, query: Query, alerts: Iterable[Alert]) -> list[Group]:
+def group(snapshot: Snapshot, query: Query, alerts: Iterable[Found]) -> list[Group]:
     """Return the alerts by receiver and group labels."""
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], Group] = {}
-    for alert in alerts:
+    for found in alerts:
+        _, alert = found
         for name in receivers(snapshot, query, alert):
             labels = {label: alert.labels[label] for label in snapshot.group_by(name) if label in alert.labels}
             key = name, tuple(labels.items())
             if key not in groups:
                 groups[key] = Group(Receiver(name), labels, [])
-            groups[key].alerts.append(alert)
+            groups[key].alerts.append(found)
     return sorted(groups.values(), key=_rank)
 
 
@@ -157,9 +165,9 @@ def receivers(snapshot: Snapshot, query: Query, alert: Alert) -> Sequence[str]:
     return names if query.receiver is None else [name for name in names if query.receiver(name)]
 
 
-def encode_alerts(snapshot: Snapshot, alerts: Sequence[Alert]) -> Iterator[bytes]:
+def encode_alerts(snapshot: Snapshot, alerts: Sequence[Found]) -> Iterator[bytes]:
     """Yield the JSON array of the alerts, a page at a time."""
-    return _array(alerts, lambda alert: _gettable(snapshot, alert, snapshot.receivers_of(alert)))
+    return _array(alerts, lambda found: _gettable(snapshot, *found, snapshot.receivers_of(found[1])))
 
 
 def encode_groups(snapshot: Snapshot, query: Query, groups: Sequence[Group]) -> Iterator[bytes]:
@@ -167,7 +175,7 @@ def encode_groups(snapshot: Snapshot, query: Query, groups: Sequence[Group]) -> 
     lead = b"["
     for one in groups:
         yield lead + b'{"receiver":' + _encode(one.receiver) + b',"labels":' + _encode(one.labels) + b',"alerts":'
-        yield from _array(one.alerts, lambda alert: _gettable(snapshot, alert, receivers(snapshot, query, alert)))
+        yield from _array(one.alerts, lambda found: _gettable(snapshot, *found, receivers(snapshot, query, found[1])))
         lead = b"},"
     yield b"}]" if groups else b"[]"
 
@@ -180,13 +188,13 @@ def _array(items: Sequence[T], show: Callable[[T], object]) -> Iterator[bytes]:
     yield b"]" if items else b"[]"
 
 
-def _gettable(snapshot: Snapshot, alert: Alert, names: Sequence[str]) -> _Gettable:
+def _gettable(snapshot: Snapshot, fingerprint: str, alert: Alert, names: Sequence[str]) -> _Gettable:
     silenced_by = snapshot.silences.silencing(alert.labels, snapshot.now)
     ends_at = alert.ends_at if alert.ends_at is not None else snapshot.now + RESOLVE_TIMEOUT
     return _Gettable(
         alert.annotations,
         instant_text(ends_at),
-        fingerprint_text(alert.fp),
+        fingerprint,
         [Receiver(name) for name in names],
         instant_text(alert.since),
         _Status("suppressed" if silenced_by else "active", silenced_by),

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from responder import metrics
-from responder.core.signal import fingerprint_text
+from responder.core.signal import shown_fingerprint
 from responder.ports import Parsed, Rejected
 from responder.web import http
 from responder.web.alertmanager import PREFIX as ALERTMANAGER
@@ -177,7 +177,12 @@ class App:
                 answer.append({"fingerprint": None, "result": "rejected", "error": entry.error})
                 metrics.SIGNALS_RECEIVED.labels(source, "rejected").inc()
             else:
-                answer.append({"fingerprint": fingerprint_text(entry.signal.fp), "result": next(results)})
+                answer.append(
+                    {
+                        "fingerprint": shown_fingerprint(entry.signal.labels, entry.signal.identity),
+                        "result": next(results),
+                    }
+                )
         return json_response({"signals": answer})
 
     async def _enqueue(self, scope: Scope, receive: Receive) -> Response:

@@ -13,7 +13,7 @@ from responder.core.event import Actor
 from responder.core.incident import Incident
 from responder.core.rule import EventWhen, Holds
 from responder.core.shown import labels_of
-from responder.core.signal import SECOND, Instant, Signal, fingerprint
+from responder.core.signal import SECOND, Instant, Signal, identity
 from responder.core.silence import Silence, Silences
 from responder.handlers.commands import ExpireSilence, SetSilence
 from responder.handlers.signals import Pushed
@@ -188,7 +188,7 @@ def alert_of(incident: Incident) -> Alert:
     labels = labels_of(incident)
     rule = incident.rule or ""
     return Alert(
-        id=0, fp=fingerprint(labels), source="responder", labels=labels,
+        id=0, identity=identity(labels), source="responder", labels=labels,
         annotations={"summary": incident.title, "incident": f"INC-{incident.id}"},
         starts_at=incident.opened_at, since=incident.opened_at, ends_at=None, updated_at=incident.last_at,
         url=incident.runbook, joined=(Joined(rule, incident.key_hash, 0, incident.id),),

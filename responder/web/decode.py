@@ -13,9 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from responder.core.fingerprints import fingerprints
 from responder.core.instant import EARLIEST
-from responder.core.signal import MINUTE, Instant, Labels, Signal, Span, fingerprint
+from responder.core.signal import MINUTE, Instant, Labels, Signal, Span, identity
 from responder.web.gojson import (
     BodyRequired,
     Unmarshal,
@@ -129,10 +128,19 @@ class Decoder:
             assert starts_at is not None and ends_at is not None
             if ends_at < starts_at:
                 raise _Odd
-            fp, labels = known[raw]
+            known_by, labels = known[raw]
             signals.append(
                 Signal(
-                    source, fp, labels, annotations, ends_at > now, starts_at, ends_at, url, timeout, implied=implied
+                    source,
+                    known_by,
+                    labels,
+                    annotations,
+                    ends_at > now,
+                    starts_at,
+                    ends_at,
+                    url,
+                    timeout,
+                    implied=implied,
                 )
             )
         return signals
@@ -151,7 +159,7 @@ class Decoder:
             label_sets = [_interned(_labels(raw)) for raw in unknown if len(raw) <= LABELS_LIMIT]
             if len(label_sets) < len(unknown) or any(not labels or "" in labels for labels in label_sets):
                 raise _Odd
-            known.update(zip(unknown, zip(fingerprints(label_sets), label_sets, strict=True), strict=True))
+            known.update(zip(unknown, zip(map(identity, label_sets), label_sets, strict=True), strict=True))
             self._young_bytes += sum(map(len, unknown))
             if len(known) >= _MEMO_ENTRIES or self._young_bytes >= _MEMO_BYTES:
                 self._young, self._old, self._young_bytes = {}, known, 0
@@ -221,7 +229,7 @@ class Decoder:
         if size > LABELS_LIMIT:
             raise ValueError(f"invalid label set: {size} bytes in {len(labels)} labels, the limit is {LABELS_LIMIT}")
         return Signal(
-            source=self._source, fp=fingerprint(labels), labels=labels, annotations=fields.annotations,
+            source=self._source, identity=identity(labels), labels=labels, annotations=fields.annotations,
             firing=ends_at > now, starts_at=starts_at, ends_at=ends_at, url=fields.url, timeout=timeout, implied=implied,
         )  # fmt: skip
 

@@ -58,13 +58,13 @@ def test_a_trigger_that_comes_again_later_is_the_same_occurrence() -> None:
 def test_a_resolve_knows_nothing_but_the_key_and_ends_the_same_alert() -> None:
     trigger, _, _ = enqueue(event())
     resolve, key, ack = enqueue({"routing_key": "R", "event_action": "resolve", "dedup_key": "disk/db1"})
-    assert (resolve.fp, resolve.firing, key, ack) == (trigger.fp, False, "disk/db1", "")
+    assert (resolve.identity, resolve.firing, key, ack) == (trigger.identity, False, "disk/db1", "")
     assert resolve.starts_at >= trigger.starts_at
 
 
 def test_an_acknowledge_names_its_client() -> None:
     signal, _, ack = enqueue(event(event_action="acknowledge"))
-    assert (signal.fp, ack) == (enqueue(event())[0].fp, "Zabbix")
+    assert (signal.identity, ack) == (enqueue(event())[0].identity, "Zabbix")
     assert enqueue({"routing_key": "R", "event_action": "acknowledge", "dedup_key": "k"})[2] == "pd"
 
 
@@ -77,7 +77,7 @@ def test_a_trigger_without_a_key_gets_one() -> None:
 def test_two_sources_never_share_an_event() -> None:
     raw = json.dumps(event()).encode()
     first, second = (PagerDuty(name).enqueue(raw, AT)[0].signal for name in ("a", "b"))
-    assert first is not None and second is not None and first.fp != second.fp
+    assert first is not None and second is not None and first.identity != second.identity
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from responder.ports import (
     Sample,
     Secret,
     Transient,
-    fingerprint,
+    identity,
 )
 from tests.adapters.conftest import AT, Loopback, Request, reply, secret, with_context
 
@@ -190,7 +190,7 @@ def test_only_firing_alerts_are_listed_since_their_condition_was_seen(serve: Ser
     [signal] = with_context(work, "prom")
     assert (signal.source, signal.labels, signal.annotations) == ("prom", {"alertname": "A"}, {"s": "x"})
     assert (signal.starts_at, signal.ends_at, signal.firing) == (AT - 876_544, None, True)
-    assert signal.fp == fingerprint({"alertname": "A"})
+    assert signal.identity == identity({"alertname": "A"})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from adapters.grafana import GrafanaWebhook
 from adapters.json_webhook import JsonWebhook, JsonWebhookSettings
 from responder.core.alert import Alert, observe
 from responder.core.signal import MINUTE
-from responder.ports import SECOND, Parsed, Rejected, Webhook, fingerprint
+from responder.ports import SECOND, Parsed, Rejected, Webhook, identity
 from tests.adapters.conftest import AT, secret
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -45,7 +45,7 @@ def test_a_firing_alert_has_no_end_and_its_identity_is_computed_here() -> None:
     assert parsed.signal is not None
     signal = parsed.signal
     assert (signal.source, signal.firing, signal.ends_at) == ("am-webhook", True, None)
-    assert (signal.labels, signal.fp) == ({"alertname": "A"}, fingerprint({"alertname": "A"}))
+    assert (signal.labels, signal.identity) == ({"alertname": "A"}, identity({"alertname": "A"}))
     assert (signal.starts_at, signal.url) == (AT - 59_500_000, "http://p/graph")
 
 
@@ -134,7 +134,7 @@ def test_grafana_tells_links_and_values_beside_the_annotations() -> None:
     assert parsed.signal.annotations == {
         "summary": "s", "dashboardURL": "http://g/d", "silenceURL": "http://g/s", "valueString": "[ x ]", "values.B": "22.5",
     }  # fmt: skip
-    assert parsed.signal.fp == fingerprint({"alertname": "A"})
+    assert parsed.signal.identity == identity({"alertname": "A"})
 
 
 def test_grafana_without_values_is_taken_too() -> None:

@@ -12,7 +12,7 @@ from adapters.alertmanager import AlertmanagerSettings, AlertmanagerWebhook
 from adapters.prometheus import PrometheusAlertsSettings, PrometheusSettings
 from adapters.scrape import ScrapeSettings
 from responder.clock import SystemClock
-from responder.ports import SECOND, Context, Permanent, Sample, Signal, fingerprint
+from responder.ports import SECOND, Context, Permanent, Sample, Signal, identity
 from tests.adapters.conftest import (
     AT,
     Loopback,
@@ -179,7 +179,7 @@ def test_an_alert_is_seen_to_resolve_while_it_is_silenced(alertmanager: str) -> 
     [signal] = listed(alertmanager, "Quiet")
     assert (signal.source, signal.annotations, signal.firing) == ("am", {"summary": "s"}, True)
     assert signal.ends_at is not None and signal.ends_at > now()
-    assert signal.fp == fingerprint({"alertname": "Quiet", "service": "shop"})
+    assert signal.identity == identity({"alertname": "Quiet", "service": "shop"})
     post(alertmanager, "Quiet", -SECOND)
     wait_until(lambda: not listed(alertmanager, "Quiet"))
 
@@ -193,7 +193,7 @@ def test_what_alertmanager_posts_is_read_from_firing_to_resolved(alertmanager: s
     post(alertmanager, "Loud", -SECOND)
     wait_until(received(False))
     fired, over = (next(s for s in signals(posted.requests) if s.firing is firing) for firing in (True, False))
-    assert fired.fp == over.fp == fingerprint({"alertname": "Loud", "service": "shop"})
+    assert fired.identity == over.identity == identity({"alertname": "Loud", "service": "shop"})
     assert (fired.ends_at, fired.starts_at) == (None, over.starts_at)
     assert over.ends_at is not None and over.ends_at <= now()
 

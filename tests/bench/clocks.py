@@ -11,7 +11,7 @@ from responder.core import lifecycle
 from responder.core.desk import Desk
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident, apply
-from responder.core.signal import MINUTE, SECOND, Instant, Signal, fingerprint
+from responder.core.signal import MINUTE, SECOND, Instant, Signal, identity
 from responder.handlers import handle, ticks, upkeep
 from responder.handlers.commands import Command
 from responder.handlers.signals import Pushed
@@ -73,7 +73,7 @@ class World:
         for host in hosts:
             labels = {"alertname": alert, "service": "shop", "host": host}
             signals.append(
-                Signal("am-api", fingerprint(labels), labels, {}, firing, self.now, None if firing else self.now)
+                Signal("am-api", identity(labels), labels, {}, firing, self.now, None if firing else self.now)
             )
         for start in range(0, len(signals), 500):
             self.take(Pushed("am-api", signals[start : start + 500]))

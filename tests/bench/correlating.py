@@ -17,7 +17,7 @@ from pathlib import Path
 from responder.core.book import Book
 from responder.core.catalogue import Depends, ProblemSpec, Service, Team, TopologySpec
 from responder.core.rule import EventOf, EventWhen, IncidentForm, Match, Priority, Rule
-from responder.core.signal import DAY, MINUTE, SECOND, Signal, fingerprint
+from responder.core.signal import DAY, MINUTE, SECOND, Signal, identity
 from responder.handlers.signals import Pushed
 from responder.handlers.upkeep import Forget
 from responder.rehearsal import Rehearsal
@@ -59,7 +59,7 @@ def measured(correlate: bool, given: argparse.Namespace, seed: int) -> float:
             "alertname": f"Alert{chance.randrange(40)}", "service": f"service-{chance.randrange(given.services)}",
             "instance": f"instance-{next(fresh)}",
         }  # fmt: skip
-        return Signal("am-api", fingerprint(labels), labels, {}, True, at, None if lasts is None else at + lasts)
+        return Signal("am-api", identity(labels), labels, {}, True, at, None if lasts is None else at + lasts)
 
     with tempfile.TemporaryDirectory() as folder:
         stage = Rehearsal(book_of(given.services, given.edges, correlate), START, file=Path(folder) / "bench.db")

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from responder.cli.client import GROUPS
 from responder.clock import SystemClock
-from responder.core.signal import Signal, fingerprint
+from responder.core.signal import Signal, identity
 from responder.handlers import signals
 from responder.store import schema
 from responder.store.engine import open_engine
@@ -53,7 +53,7 @@ class Running:
 
     def fire(self, instance: str) -> None:
         labels = {"alertname": "HostDown", "instance": instance}
-        signal = Signal("am-api", fingerprint(labels), labels, {}, True, self.house.at)
+        signal = Signal("am-api", identity(labels), labels, {}, True, self.house.at)
         self.submit(signals.Pushed("am-api", [signal]))
 
     def submit(self, item: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from responder.core.alert import Alert, observe
-from responder.core.signal import MINUTE, Instant, Signal, fingerprint
+from responder.core.signal import MINUTE, Instant, Signal, identity
 
 NOW: Instant = 1_767_571_200_000_000
 LABELS = {"alertname": "A"}
@@ -16,7 +16,7 @@ def signal(at: Instant, starts: int | None, ends: int | None) -> Signal:
     ends_at = at + 5 * MINUTE if ends is None else NOW + ends * MINUTE
     starts_at = NOW + starts * MINUTE if starts is not None else at if ends is None else ends_at
     return Signal(
-        "am-api", fingerprint(LABELS), LABELS, {}, ends_at > at, starts_at, ends_at, timeout=ends is None,
+        "am-api", identity(LABELS), LABELS, {}, ends_at > at, starts_at, ends_at, timeout=ends is None,
         implied=starts is None,
     )  # fmt: skip
 

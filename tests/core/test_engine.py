@@ -223,7 +223,7 @@ UNCLAIMED = (
 def test_unclaimed_takes_what_no_other_event_rule_takes() -> None:
     story = Story(UNCLAIMED)
     story.fire("A")
-    other = msgspec.structs.replace(alert("B", 0), labels={"alertname": "B"}, fp=7)
+    other = msgspec.structs.replace(alert("B", 0), labels={"alertname": "B"}, identity=7)
     story.push(other)
     assert [(row.rule, row.key["alertname"]) for row in story.incidents()] == [("each", "A"), ("rest", "B")]
 
@@ -294,7 +294,7 @@ def test_resending_a_batch_changes_nothing(data: st.DataObject) -> None:
         story.until(minute * MINUTE)
         batch = data.draw(batches(minute))
         # what one batch says twice about one alert is not resent by any sender: its newest word stands
-        batch = list({signal.fp: signal for signal in batch}.values())
+        batch = list({signal.identity: signal for signal in batch}.values())
         story.push(*batch)
         before, count = picture(story), len(story.events)
         assert set(story.push(*batch)) == {"duplicate"}

@@ -25,7 +25,7 @@ from responder.core.rule import (
     Rule,
     SequenceWhen,
 )
-from responder.core.signal import HOUR, MINUTE, SECOND, Sample, Signal, fingerprint
+from responder.core.signal import HOUR, MINUTE, SECOND, Sample, Signal, identity
 from responder.handlers.commands import ExpireSilence, OpenByHand, RecordChange
 from responder.handlers.signals import MetricPolled, Pushed
 from responder.ports import Transient
@@ -338,7 +338,7 @@ def test_a_momentary_incident_is_announced_and_nobody_waits_for_its_end() -> Non
     post = Post(AT_ONCE)
     labels = {"alertname": "Down", "host": "a", "severity": "warning"}
     for n in range(2):
-        signal = Signal("jobs", fingerprint(labels), labels, {}, True, post.stage.now, momentary=True, dedup=f"id:{n}")
+        signal = Signal("jobs", identity(labels), labels, {}, True, post.stage.now, momentary=True, dedup=f"id:{n}")
         post.stage.take(Pushed("jobs", [signal]))
         post.at(100 * (n + 1))
     assert post.kinds() == ["opened", "opened"]

@@ -1,7 +1,7 @@
 """An incident that becomes graver is told again, also to those who know of it."""
 
 from responder.core.catalogue import ChannelSpec
-from responder.core.signal import SECOND, Signal, fingerprint
+from responder.core.signal import SECOND, Signal, identity
 from responder.handlers.signals import Pushed
 from tests.post import AT_ONCE, Post
 
@@ -30,7 +30,7 @@ def test_a_person_who_raises_it_says_why_and_to_lower_it_wakes_nobody() -> None:
 def test_what_opens_and_is_raised_in_one_moment_is_told_once() -> None:
     post = Post(AT_ONCE)
     sets = [{"alertname": "Down", "host": "a", "severity": severity} for severity in ("warning", "critical")]
-    signals = [Signal("am-api", fingerprint(s), s, {}, True, post.stage.now) for s in sets]
+    signals = [Signal("am-api", identity(s), s, {}, True, post.stage.now) for s in sets]
     post.stage.take(Pushed("am-api", signals))
     post.at(5)
     assert post.kinds() == ["opened"]

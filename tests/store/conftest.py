@@ -15,7 +15,7 @@ from responder.core.desk import Desk
 from responder.core.incident import Incident
 from responder.core.instant import parse_instant
 from responder.core.rule import EventOf, EventWhen, IncidentForm, Match, Priority, Rule
-from responder.core.signal import Instant, Signal, fingerprint
+from responder.core.signal import Instant, Signal, identity
 from responder.handlers import handle, ticks
 from responder.resident import Resident
 from responder.store import migrate
@@ -88,7 +88,7 @@ class House:
 
 def alert(instance: str, firing: bool = True, /, **labels: str) -> Signal:
     known = {"alertname": "Down", "instance": instance, **labels}
-    return Signal("am-api", fingerprint(known), known, {"summary": "s"}, firing, START, None if firing else START)
+    return Signal("am-api", identity(known), known, {"summary": "s"}, firing, START, None if firing else START)
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import event, inspect, text
 from sqlalchemy.engine import make_url
 
+from responder.config.regexes import compile_regex
 from responder.core.desk import Desk
 from responder.core.event import Actor, Event
 from responder.core.incident import apply
-from responder.core.signal import DAY, HOUR, MINUTE, SECOND
+from responder.core.signal import DAY, HOUR, MINUTE, SECOND, fingerprint
 from responder.core.silence import Silence, Term
 from responder.handlers.commands import Command, RecordChange, SetSilence
 from responder.handlers.signals import PollFailed, Pushed
@@ -479,6 +480,19 @@ def test_what_goes_on_is_found_without_a_look_at_all_that_is_over(house: House, 
     walks = re.findall(r"(?:SCAN|Seq Scan on) (?:alert|incident|incident_alert)\b.*", plans(house, lambda: ask(house)))
     of_few = ("incident_taking", "incident_open", "alert_firing")
     assert [walk for walk in walks if not any(index in walk for index in of_few)] == []
+
+
+def test_what_a_former_version_stored_under_its_fingerprint_is_the_same_alert(house: House) -> None:
+    house.take(Pushed("am-api", [alert("a")]))
+    former = fingerprint(alert("a").labels)
+    with house.engine.begin() as connection:
+        connection.execute(text("UPDATE alert SET fp = :fp"), {"fp": former})
+    house.resident = Resident(house.reader, house.due_of, compile_regex)
+    house.resident.rebuild(START)
+
+    assert house.resident.alerts.keys() == {alert("a").identity}
+    house.take(Pushed("am-api", [alert("a", False)]))
+    assert [row.ended for row in house.reader.known_alerts(0)] == ["resolved"]
 
 
 def test_a_rebuild_of_much_stays_quick(house: House) -> None:

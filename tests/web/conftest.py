@@ -19,7 +19,7 @@ from responder.core.catalogue import Service, SlaSpec, Team
 from responder.core.desk import Desk
 from responder.core.instant import parse_instant
 from responder.core.rule import EventOf, EventWhen, IncidentForm, Match, Priority, Rule
-from responder.core.signal import HOUR, MINUTE, Instant, Signal, fingerprint
+from responder.core.signal import HOUR, MINUTE, Instant, Signal, identity
 from responder.handlers import commands, signals, ticks
 from responder.intake import Intake, Unavailable
 from responder.resident import Resident
@@ -158,7 +158,7 @@ class Client:
         all_labels = {"alertname": "HostDown", "instance": instance, **labels}
         at = self.house.at
         signal = Signal(
-            "am-api", fingerprint(all_labels), all_labels, {"summary": "down"}, firing, at,
+            "am-api", identity(all_labels), all_labels, {"summary": "down"}, firing, at,
             None if firing else at, "http://prometheus/graph",
         )  # fmt: skip
         self.submit(signals.Pushed("am-api", [signal]))

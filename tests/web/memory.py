@@ -63,9 +63,9 @@ class Memory:
         if self.down:
             raise Unavailable("the store does not answer")
         for signal in signals:
-            _, alert = observe(self.known.get(signal.fp), signal, self.at)
+            _, alert = observe(self.known.get(signal.identity), signal, self.at)
             if alert is not None:
-                self.known[signal.fp] = alert
+                self.known[signal.identity] = alert
 
     async def submit_silence(self, posted: Silence) -> str:
         written, id = set_silence(self.kept.get(posted.id), posted, self.at, str(uuid.uuid4()))

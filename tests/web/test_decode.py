@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responder.core.instant import parse_instant as at
-from responder.core.signal import MINUTE, fingerprint
+from responder.core.signal import MINUTE, identity
 from responder.web import decode as decode_module
 from responder.web.decode import LABELS_LIMIT, Decoder
 
@@ -49,7 +49,7 @@ def test_what_prometheus_sends_becomes_a_signal():
         generatorURL="http://p/graph?g=1",
     )
 
-    assert (signal.source, signal.fp, signal.labels) == ("am-api", fingerprint(DISK), DISK)
+    assert (signal.source, signal.identity, signal.labels) == ("am-api", identity(DISK), DISK)
     assert (signal.annotations, signal.url) == ({"summary": "full"}, "http://p/graph?g=1")
     assert (signal.starts_at, signal.ends_at) == (at("2026-01-04T23:00:00.123456Z"), at(LATER))
     assert (signal.firing, signal.timeout, signal.implied) == (True, False, False)
@@ -118,7 +118,7 @@ def test_other_instants_are_refused_by_name(text):
 
 def test_labels_without_a_value_are_dropped():
     [signal] = decode([{"labels": {"alertname": "a", "zone": ""}}]).signals
-    assert (signal.labels, signal.fp) == ({"alertname": "a"}, fingerprint({"alertname": "a"}))
+    assert (signal.labels, signal.identity) == ({"alertname": "a"}, identity({"alertname": "a"}))
 
     [signal] = decode('[{"labels":{"alertname":"a","zone":null},"annotations":{"x":null,"y":""}}]').signals
     assert (signal.labels, signal.annotations) == ({"alertname": "a"}, {"x": "", "y": ""})
@@ -263,13 +263,13 @@ def test_what_is_not_utf8_is_replaced(raw):
 
     assert "\ufffd" in signal.labels["a"]
     assert "\ufffd" in signal.annotations["b"]
-    assert signal.fp == fingerprint(signal.labels)
+    assert signal.identity == identity(signal.labels)
 
 
 @pytest.mark.parametrize("name", ["dotted.name", "1a", "名", "a\0b"])
 def test_utf8_label_names_are_names(name):
     [signal] = decode([{"labels": {name: "x"}}]).signals
-    assert signal.fp == fingerprint({name: "x"})
+    assert signal.identity == identity({name: "x"})
 
 
 @pytest.mark.parametrize("body", ["[" * 200_000, '[{"labels":{"a":"b"},"x":' + "[" * 100_000 + "]" * 100_000 + "}]"])
@@ -354,7 +354,7 @@ def test_a_batch_means_the_same_to_both_paths(batch):
 
     assert decoder.decode(body, NOW) == slow
     assert decoder.decode(body, NOW) == slow
-    assert all(s.fp == fingerprint(s.labels) for s in slow.signals)
+    assert all(s.identity == identity(s.labels) for s in slow.signals)
 
 
 @settings(max_examples=200)
