@@ -387,13 +387,13 @@ class Daemon:
             found = [self._built_in.setdefault("pagerduty", plugins.build(settings, context))]
         return found
 
-    async def submit(self, item: Item) -> Any:
-        """Queue an item and wait for its commit.
+    def submit(self, item: Item) -> "asyncio.Future[Any]":
+        """Queue an item; the future ends with its result after the commit.
 
         Raises:
-            Unavailable: It was not stored.
+            Unavailable: There is no room; nothing was taken.
         """
-        return await self.intake.submit(item)
+        return self.intake.submit(item)
 
     async def read(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a read in the pool of readers.

@@ -15,7 +15,7 @@ asks both. Different on purpose:
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from responder import metrics
@@ -114,6 +114,11 @@ class Backend(Protocol):
         ...
 
 
+def not_stored(error: Unavailable | Undecided) -> Response:
+    """Return the answer to who posted what is not stored."""
+    return json_response(str(error), 503 if isinstance(error, Unavailable) else 500)
+
+
 class _Bad(Exception):
     """A parameter can't be understood: 400 with this text."""
 
@@ -156,10 +161,15 @@ class AlertmanagerApi:
             return openapi_error(error.status, str(error))
         except _Bad as error:
             return json_response(str(error), 400)
-        except Unavailable as error:
-            return json_response(str(error), 503)
-        except Undecided as error:
-            return json_response(str(error), 500)
+        except (Unavailable, Undecided) as error:
+            return not_stored(error)
+
+    def expected(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[Signal] | None:
+        """Return the signals of a request to post alerts that is what Prometheus sends; none if it is not."""
+        fields = dict(headers)
+        if fields.get(b"content-type") != b"application/json" or b"content-encoding" in fields or len(body) >= _LARGE:
+            return None
+        return self._decoder.expected(body, self._backend.now())
 
     # Alerts.
 

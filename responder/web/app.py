@@ -1,18 +1,20 @@
 """The raw ASGI dispatcher: authentication, limits and deadlines once for all routes."""
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
 from responder import metrics
-from responder.core.signal import shown_fingerprint
+from responder.core.signal import Instant, shown_fingerprint
 from responder.ports import Parsed, Rejected
 from responder.web import http
 from responder.web.alertmanager import PREFIX as ALERTMANAGER
-from responder.web.alertmanager import AlertmanagerApi, Unavailable, Undecided
+from responder.web.alertmanager import AlertmanagerApi, Unavailable, Undecided, not_stored
 from responder.web.api import build_api
 from responder.web.auth import ANONYMOUS, MAY, Guard, Principal, Refusal
 from responder.web.backend import Backend, Core
@@ -26,6 +28,10 @@ PIECE: Final = 256 * 1024
 """Bytes that the connection is given at once: what it can't send yet it copies with every part that it can."""
 DEADLINE: Final = 60.0
 """Seconds within which a request has arrived and its answer has begun."""
+HOT: Final = ALERTMANAGER + "/alerts"
+"""Where alerts are posted."""
+TOO_LATE: Final = problem(408, "Request Timeout", f"not complete within {DEADLINE:g} s")
+FAILED: Final = problem(500, "Internal Server Error")
 RETRY_AFTER: Final = ((b"retry-after", b"5"),)
 ROUTES: Final = (
     "/", "/-/healthy", "/-/ready", "/-/reload", "/metrics", "/openapi.json", "/v2/enqueue", "/webhooks/{name}",
@@ -62,27 +68,62 @@ class App:
         except http.Disconnected:
             return
         except TimeoutError:
-            await sender.if_open(problem(408, "Request Timeout", f"not complete within {DEADLINE:g} s"))
+            await sender.if_open(TOO_LATE)
         except Exception:
             log.exception("a request could not be answered", extra={"route": route})
-            await sender.if_open(problem(500, "Internal Server Error"))
-        key = (route, sender.status)
-        counter = self._counted.get(key)
+            await sender.if_open(FAILED)
+        self._count(route, sender.status)
+
+    def take(self, headers: Sequence[tuple[bytes, bytes]], body: bytes, answer: Callable[[Response], None]) -> bool:
+        """Take a request to post alerts (:data:`HOT`) that is what Prometheus sends; false: it goes the usual way.
+
+        *answer* gets what the usual way would answer, when it is known.
+        """
+        if isinstance(self._principal(headers, "POST", HOT), Refusal):
+            return False
+        signals = self._alertmanager.expected(headers, body)
+        if not signals:
+            return False
+        try:
+            pushing = self._backend.pushing("am-api", signals)
+        except Unavailable:
+            return False
+        self._deadline.begin(pushing)
+        pushing.add_done_callback(partial(self._taken, answer, self._core.now()))
+        return True
+
+    def _taken(self, answer: Callable[[Response], None], began: Instant, pushing: "asyncio.Future[list[str]]") -> None:
+        late = self._deadline.end(pushing)
+        try:
+            if late:
+                raise TimeoutError
+            self._backend.pushed("am-api", began, pushing)
+            response = Response()
+        except (Unavailable, Undecided) as error:
+            response = not_stored(error)
+        except TimeoutError:
+            response = TOO_LATE
+        except Exception:
+            log.exception("a request could not be answered", extra={"route": HOT})
+            response = FAILED
+        self._count(HOT, response.status)
+        answer(response)
+
+    def _count(self, route: str, status: int) -> None:
+        counter = self._counted.get((route, status))
         if counter is None:
-            counter = self._counted[key] = metrics.HTTP_REQUESTS.labels(route, str(sender.status))
+            counter = self._counted[route, status] = metrics.HTTP_REQUESTS.labels(route, str(status))
         counter.inc()
 
     async def _answer(self, scope: Scope, receive: Receive, sender: "Sender") -> None:
         path: str = scope["path"]
-        settings = self._core.settings
-        if settings.auth is not self._auth:
-            self._auth, self._guard = settings.auth, Guard(settings.auth.mode, settings.auth.tokens)
         if path.startswith("/s/"):  # the token of the path is the secret
             with self._deadline:
                 response = await self._survey.respond(scope, receive)
             await sender.send(response)
             return
-        principal = ANONYMOUS if self._proves_itself(path) else self._authorize(scope)
+        own = self._proves_itself(path)
+        principal = ANONYMOUS if own else self._principal(scope["headers"], scope["method"], path)
         if isinstance(principal, Refusal):
             refusal = problem(
                 principal.status, "Unauthorized" if principal.status == 401 else "Forbidden", principal.detail
@@ -108,8 +149,11 @@ class App:
                 response = await self._own(scope, receive)
             await sender.send(response)
 
-    def _authorize(self, scope: Scope) -> Principal | Refusal:
-        return self._guard.authorize(scope["headers"], scope["method"], scope["path"])
+    def _principal(self, headers: Sequence[tuple[bytes, bytes]], method: str, path: str) -> Principal | Refusal:
+        auth = self._core.settings.auth
+        if auth is not self._auth:
+            self._auth, self._guard = auth, Guard(auth.mode, auth.tokens)
+        return self._guard.authorize(headers, method, path)
 
     def _proves_itself(self, path: str) -> bool:
         """Say whether the source behind a path has a secret of its own, which its adapter asks for."""

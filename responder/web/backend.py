@@ -1,5 +1,6 @@
 """What the web sees of the daemon: rows in memory to look at, and a queue to hand things to."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -51,7 +52,7 @@ class Core(Protocol):
     def now(self) -> Instant: ...
     def webhook(self, name: str) -> Webhook | None: ...
     def pagerduty(self) -> Sequence[Any]: ...
-    def submit(self, item: Any) -> Awaitable[Any]: ...
+    def submit(self, item: Any) -> "asyncio.Future[Any]": ...
     def read(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]: ...
     def reload(self) -> Awaitable[list[str]]: ...
 
@@ -133,9 +134,31 @@ class Backend:
             Unavailable: They are not stored; the sender is to try again.
             Undecided: Some are not stored, because deciding on them failed.
         """
-        undecided = (await self.push(source, signals)).count("rejected")
-        if undecided:
-            raise Undecided(f"{undecided} of {len(signals)} alerts could not be decided; the daemon's log says why")
+        _require_whole(await self.push(source, signals))
+
+    def pushing(self, source: str, signals: Sequence[Signal]) -> "asyncio.Future[list[str]]":
+        """Have pushed signals stored; when that is over, :meth:`pushed` is to be asked how it went.
+
+        Raises:
+            Unavailable: They are not stored; the sender is to try again.
+        """
+        try:
+            return self._core.submit(Pushed(source, signals))
+        except QueueUnavailable as error:
+            raise Unavailable(str(error)) from error
+
+    def pushed(self, source: str, began: Instant, pushing: "asyncio.Future[list[str]]") -> None:
+        """Count what became of pushed signals.
+
+        Raises:
+            Unavailable, Undecided: As :meth:`push_whole` does.
+        """
+        try:
+            results = pushing.result()
+        except QueueUnavailable as error:
+            raise Unavailable(str(error)) from error
+        self._count(source, began, results)
+        _require_whole(results)
 
     async def push(self, source: str, signals: Sequence[Signal]) -> list[str]:
         """Store pushed signals and return what became of each.
@@ -148,12 +171,15 @@ class Backend:
             results: list[str] = await self._core.submit(Pushed(source, signals))
         except QueueUnavailable as error:
             raise Unavailable(str(error)) from error
+        self._count(source, began, results)
+        return results
+
+    def _count(self, source: str, began: Instant, results: list[str]) -> None:
         for result in set(results):
             self._counter(source, result).inc(results.count(result))
         now = self._core.now()
         self._counter(source, "seconds").observe(max(0, now - began) / SECOND)
         self._counter(source, "last").set(now / SECOND)
-        return results
 
     def _counter(self, source: str, what: str) -> Any:
         """Return a metric's child; to look it up by labels each time would cost more than to count."""
@@ -181,6 +207,12 @@ class Backend:
             await self._core.submit(ExpireSilence(id, Actor("person", "anonymous")))
         except QueueUnavailable as error:
             raise Unavailable(str(error)) from error
+
+
+def _require_whole(results: list[str]) -> None:
+    undecided = results.count("rejected")
+    if undecided:
+        raise Undecided(f"{undecided} of {len(results)} alerts could not be decided; the daemon's log says why")
 
 
 def alert_of(incident: Incident) -> Alert:

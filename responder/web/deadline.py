@@ -6,6 +6,7 @@ a heap of half a million timers, nearly all of them for requests that were answe
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
 
 class Deadline:
@@ -17,39 +18,47 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._since: dict[asyncio.Task[object], float] = {}
+        self._since: dict[asyncio.Future[Any], float] = {}
         """Oldest first."""
-        self._late: set[asyncio.Task[object]] = set()
+        self._late: set[asyncio.Future[Any]] = set()
         self._watching = False
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        loop = task.get_loop()
-        self._since[task] = loop.time()
-        if not self._watching:
-            self._watching = True
-            loop.call_later(self.seconds / 8, self._watch, loop)
+        self.begin(task)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        del self._since[task]
-        if self._late and task in self._late:
-            self._late.remove(task)
-            if task.uncancel() == 0 and kind is asyncio.CancelledError:
-                raise TimeoutError from error
+        if self.end(task) and task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def begin(self, work: "asyncio.Future[Any]") -> None:
+        """Cancel a future, which a task is too, when it takes longer than it has."""
+        loop = work.get_loop()
+        self._since[work] = loop.time()
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self.seconds / 8, self._watch, loop)
+
+    def end(self, work: "asyncio.Future[Any]") -> bool:
+        """Watch a future no longer; return whether it was cancelled for its lateness."""
+        del self._since[work]
+        late = work in self._late
+        self._late.discard(work)
+        return late
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         expired = loop.time() - self.seconds
-        for task, since in self._since.items():
+        for work, since in self._since.items():
             if since > expired:
                 break
-            if task not in self._late:
-                self._late.add(task)
-                task.cancel()
+            if work not in self._late:
+                self._late.add(work)
+                work.cancel()
         self._watching = bool(self._since)
         if self._watching:
             loop.call_later(self.seconds / 8, self._watch, loop)

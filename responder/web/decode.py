@@ -92,10 +92,15 @@ class Decoder:
         ``{"code", "message"}``; errors of single alerts leave their neighbours and give a JSON
         string. Source: Alertmanager api/v2 and the go-openapi runtime.
         """
+        signals = self.expected(body, now)
+        return self._slow(body, now) if signals is None else Decoded(signals)
+
+    def expected(self, body: bytes, now: Instant) -> list[Signal] | None:
+        """Return the signals of a body that is what Prometheus sends; none if it is not."""
         try:
-            return Decoded(self._fast(body, now))
+            return self._fast(body, now)
         except (_Odd, ValueError, RecursionError):
-            return self._slow(body, now)
+            return None
 
     def _fast(self, body: bytes, now: Instant) -> list[Signal]:
         posted = _posted(body)

@@ -51,16 +51,21 @@ def problem(status: int, title: str, detail: str = "", **more: object) -> Respon
     return Response(status, _encode(body), "application/problem+json")
 
 
-async def send_response(response: Response, send: Send) -> None:
-    """Send the answer; an empty one has no content type."""
+def headers_of(response: Response) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer; an empty one has no content type."""
     headers = [(b"content-type", response.content_type.encode())] if response.content_type else []
     headers += response.headers
     if isinstance(response.body, bytes):
         headers.append((b"content-length", b"%d" % len(response.body)))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    return headers
+
+
+async def send_response(response: Response, send: Send) -> None:
+    """Send the answer."""
+    await send({"type": "http.response.start", "status": response.status, "headers": headers_of(response)})
+    if isinstance(response.body, bytes):
         await send({"type": "http.response.body", "body": response.body})
         return
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
     async for piece in response.body:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body"})
