@@ -31,7 +31,11 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path, monkeypat
     Path("responder.yml").write_text("rules: []\n")
     Path("responder.db").write_text("not a database\n" * 100)
     said = "storage.url: responder.db is not an SQLite database\n"
-    for arguments, speaker in ((["db", "verify"], "Error"), (["db", "upgrade"], "Error"), (["run"], "responder")):
+    for arguments, speaker in (
+        (["db", "verify"], "Error"),
+        (["db", "upgrade"], "Error"),
+        (["run", "--listen", "127.0.0.1:0"], "responder"),
+    ):
         result = CliRunner().invoke(main, [*arguments])
         assert (result.exit_code, result.output) == (1, f"{speaker}: {said}"), arguments
 
