@@ -76,14 +76,16 @@ def path_of(url: str) -> Path | None:
 
 
 def create_private(path: Path) -> None:
-    """Create a file that only its owner may read, as the secrets of alerts deserve; one that is there stays as it is.
+    """Create a file that only its owner may read, as the secrets of alerts deserve.
 
-    SQLite gives ``-wal`` and ``-shm`` the mode of their database.
+    SQLite gives ``-wal`` and ``-shm`` the mode of their database. One that is there is not even opened: to close a
+    file drops every POSIX lock that the process has on it, those of its other connections too, and then the next
+    program that looks into the database takes itself for the last one and deletes the log under the daemon.
 
     Raises:
-        OSError: It can't be created.
+        OSError: It is there, or can't be created.
     """
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _sqlite(url: str, *, read_only: bool, fast: bool) -> Engine:

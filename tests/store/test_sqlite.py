@@ -2,6 +2,8 @@
 
 import fcntl
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,6 +147,26 @@ def test_a_reader_never_writes(place: Place, house: House) -> None:
     house.take(pushed("a"))
     with place.engine(read_only=True).connect() as connection, pytest.raises(Exception, match="readonly"):
         connection.execute(text("DELETE FROM incident"))
+
+
+def test_another_program_that_looks_into_a_live_file_leaves_its_log_there(tmp_path: Path) -> None:
+    """What closes last empties the log and deletes it: whoever opens a second connection here must keep the first one's lock."""
+    file = tmp_path / "x.db"
+    engine = open_engine(f"sqlite:///{file}")
+    look = (
+        f"import sqlite3; file = sqlite3.connect({str(file)!r}); print(*file.execute('SELECT n FROM t')); file.close()"
+    )
+    with engine.connect() as writer:
+        writer.exec_driver_sql("CREATE TABLE t(n)")
+        writer.commit()
+        with engine.connect() as other:
+            other.exec_driver_sql("SELECT n FROM t")
+        for n in (1, 2):
+            writer.exec_driver_sql(f"INSERT INTO t VALUES ({n})")
+            writer.commit()
+            subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, timeout=20)
+        seen = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, timeout=20).stdout
+    assert seen == b"(1,) (2,)\n"
 
 
 def test_the_write_ahead_log_does_not_grow_for_ever(house: House, tmp_path: Path) -> None:
