@@ -29,13 +29,39 @@ _STANDARD = "tag:yaml.org,2002:"
 _EXPLICIT = {_STANDARD + name: _TEXT for name in ("str", "int", "float", "bool", "timestamp")}
 _EXPLICIT |= {_STANDARD + "null": _NULL, _STANDARD + "seq": _LIST, _STANDARD + "map": _MAPPING}
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TAB = re.compile(r"^ *\t", re.MULTILINE)
-_SAID = {
-    "found character that cannot start any token": "a character that can't begin a value",
-    "found unexpected end of stream": "the file ends inside a quoted text",
-    "second occurrence": "the anchor is defined twice",
-    "mapping values are not allowed in this context": "a colon where no key can stand",
+_INDENT = re.compile("^ *([\t\xa0])", re.MULTILINE)
+_QUOTE = "quote a text that holds : # , or a bracket, and one that begins with *, &, %, @ or `"
+_CLOSE = "close it, and the quotes in it; " + _QUOTE
+_SAID: Final = {
+    "found character that cannot start any token": ("a character that can't begin a value", _QUOTE),
+    "second occurrence": ("the anchor is defined twice", ""),
+    "mapping values are not allowed in this context": (
+        "a colon where no key can stand",
+        "indent the keys of one mapping alike, and quote a text that holds a colon and a blank",
+    ),
+    "did not find expected ',' or '}'": ("the { of {there} does not end as it should", _CLOSE),
+    "did not find expected ',' or ']'": ("the [ of {there} does not end as it should", _CLOSE),
+    "did not find expected key": (
+        "this belongs neither to the mapping that begins at {there} nor to what is around it",
+        "indent the keys of one mapping alike, and the items of one list",
+    ),
+    "did not find expected '-' indicator": (
+        "this belongs neither to the list that begins at {there} nor to what is around it",
+        "indent the items of one list alike, and the keys of one item",
+    ),
+    "found unexpected ':'": ("a colon without a blank after it", "write KEY: VALUE; " + _QUOTE),
+    "found undefined alias": ("an alias of an anchor that is not there", "quote a text that begins with *"),
 }
+"""What libyaml says: what we say, and the way out. ``{there}`` is where what it was reading begins."""
+_SAID_AT_ITS_BEGINNING: Final = {
+    "found unexpected end of stream": ("the quoted text that begins here does not end", ""),
+    "could not find expected ':'": ("a key without a colon and a blank after it", "write KEY: VALUE"),
+    "did not find expected alphabetic or numeric character": (
+        "* and & begin the name of an anchor, and here is none",
+        _QUOTE,
+    ),
+}
+"""What libyaml notices too late: these are shown where what it was reading begins."""
 
 
 class Document:
@@ -103,7 +129,7 @@ def read(text: str, file: str) -> tuple[Document | None, list[ConfigError]]:
         return None, [ConfigError(Mark(file), f"not YAML: {error}".splitlines()[0])]
     if root is None or (type(root) is ScalarNode and root.tag == _NULL):
         return Document(file, None, {}), []
-    plain = _Plain(file, len(text) + MAX_ALIASED)
+    plain = _Plain(file, text)
     data = plain.value(root, 0)
     if not isinstance(data, dict) and not plain.errors:
         plain.refuse(root, "a configuration is a mapping of keys such as rules: and services:")
@@ -151,9 +177,9 @@ class _Loader(yaml.CSafeLoader):
 class _Plain:
     """Turns nodes into values and collects what can't be one."""
 
-    def __init__(self, file: str, budget: int) -> None:
-        self.file = file
-        self.budget: float = budget
+    def __init__(self, file: str, text: str) -> None:
+        self.file, self.text = file, text
+        self.budget: float = len(text) + MAX_ALIASED
         self.errors: list[ConfigError] = []
 
     def refuse(self, node: Node, problem: str, hint: str = "") -> None:
@@ -177,6 +203,9 @@ class _Plain:
             return None if tag == _NULL else node.value
         if type(node) is SequenceNode:
             return [self.value(child, depth + 1) for child in node.value]
+        if _is_template(node):
+            self.refuse(node, "a template without quotes", 'write "{{ ... }}"')
+            return self.text[node.start_mark.index : node.end_mark.index]  # as if it were quoted
         return dict(self.items(node, depth))
 
     def items(self, node: Node, depth: int) -> Iterator[tuple[str, Any]]:
@@ -192,6 +221,11 @@ class _Plain:
             else:
                 first[key.value] = key
                 yield key.value, self.value(child, depth + 1)
+
+
+def _is_template(node: Node) -> bool:
+    """Say whether YAML took ``{{ x }}`` for a mapping whose key is a mapping."""
+    return isinstance(node, MappingNode) and bool(node.flow_style and node.value and node.value[0][0].tag == _MAPPING)
 
 
 def _child(node: Node | None, step: Step) -> tuple[Node, Node] | None:
@@ -223,8 +257,9 @@ def _place(file: str, text: str, index: int) -> Mark:
 def _refused(text: str, file: str) -> ConfigError | None:
     if (bad := _UNPRINTABLE.search(text, 1 if text.startswith("\ufeff") else 0)) is not None:
         return ConfigError(_place(file, text, bad.start()), f"U+{ord(bad[0]):04X} can't stand in YAML")
-    if (tab := _TAB.search(text)) is not None:
-        return ConfigError(_place(file, text, tab.end() - 1), "a tab in the indentation", "indent with spaces")
+    if (bad := _INDENT.search(text)) is not None:
+        named = "a tab" if bad[1] == "\t" else "a no-break space"
+        return ConfigError(_place(file, text, bad.start(1)), f"{named} in the indentation", "indent with spaces")
     return None
 
 
@@ -235,6 +270,9 @@ def _syntax(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
         return ConfigError(
             _mark(file, mark), "a second document in one file", "write one file per document, and include them"
         )
-    said = _SAID.get(problem, problem)
-    context = f" ({error.context})" if error.context and error.context.startswith("while parsing") else ""
-    return ConfigError(Mark(file) if mark is None else _mark(file, mark), said + context)
+    if problem in _SAID_AT_ITS_BEGINNING and error.context_mark is not None:
+        return ConfigError(_mark(file, error.context_mark), *_SAID_AT_ITS_BEGINNING[problem])
+    said, hint = _SAID.get(problem, (problem, ""))
+    if error.context_mark is not None:
+        said = said.replace("{there}", f"{error.context_mark.line + 1}:{error.context_mark.column + 1}")
+    return ConfigError(Mark(file) if mark is None else _mark(file, mark), said, hint)

@@ -43,21 +43,21 @@ def test_comments_alone_are_an_empty_configuration():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: b\nc: [d\n", "f.yml:3:1: did not find expected ',' or ']' (while parsing a flow sequence)"),
         ("a:\n\tb: c", "f.yml:2:1: a tab in the indentation\n  hint: indent with spaces"),
         ("a: b\nc: d\na: e", 'f.yml:3:1: "a" is defined twice\n  hint: it stands at f.yml:1:1 already'),
         (
             "a: b\n---\nc: d",
             "f.yml:2:1: a second document in one file\n  hint: write one file per document, and include them",
         ),
-        ("a: *b", "f.yml:1:4: found undefined alias"),
+        ("a: *b", "f.yml:1:4: an alias of an anchor that is not there\n  hint: quote a text that begins with *"),
         ("a: &b [*b]", "f.yml:1:4: nested too deeply"),
         ("a: &b c\nd: &b e", "f.yml:2:4: the anchor is defined twice"),
         (
             "a: !!python/object:os.system x",
             "f.yml:1:4: the tag !!python/object:os.system is not known here\n  hint: leave it out",
         ),
-        ("a: 'b", "f.yml:1:6: the file ends inside a quoted text"),
+        ("a: 'b", "f.yml:1:4: the quoted text that begins here does not end"),
+        ("a:\n\xa0b: c", "f.yml:2:1: a no-break space in the indentation\n  hint: indent with spaces"),
         ("a: b\0", "f.yml:1:5: U+0000 can't stand in YAML"),
         ("a: \ud800", "f.yml:1:4: U+D800 can't stand in YAML"),
         ("? [a]\n: b", "f.yml:1:3: a key is text"),
@@ -71,6 +71,40 @@ def test_comments_alone_are_an_empty_configuration():
 )
 def test_what_is_no_configuration_is_told_with_its_place(text: str, said: str):
     assert error(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "said", "hint"),
+    [
+        ("a: b\nc: [d\n", "3:1", "the [ of 2:4 does not end as it should", "quote"),
+        ("r:\n  a: {t: up: down}", "2:12", "the { of 2:6 does not end as it should", "quote a text that holds :"),
+        ("r: {t: a # 5}\ns: x", "2:1", "the { of 1:4 does not end as it should", "quote a text that holds : #"),
+        ('r: {t: "a "b""}', "1:12", "the { of 1:4 does not end as it should", "quote"),
+        ("r: *", "1:4", "* and & begin the name of an anchor", "quote"),
+        ("r: @all", "1:4", "a character that can't begin a value", "quote"),
+        ("a:\n  b: c\n  every:30s\n  d: e", "3:3", "a key without a colon and a blank after it", "KEY: VALUE"),
+        ("a:\n  b: c\n    d: e", "3:6", "a colon where no key can stand", "indent the keys of one mapping alike"),
+        ("t: up: down", "1:6", "a colon where no key can stand", "quote a text that holds a colon"),
+        ("r:\n  - a: b\n   c: d", "3:4", "neither to the list that begins at 2:3 nor", "indent the items"),
+        ("a:\n  b: c\n d: e", "3:2", "neither to the mapping that begins at 1:1 nor", "indent the keys"),
+        ("{t:, p: x}", "1:3", "a colon without a blank after it", "KEY: VALUE"),
+    ],
+)
+def test_broken_yaml_is_shown_where_it_began_with_the_way_out(text: str, at: str, said: str, hint: str):
+    place, _, way_out = error(text).partition("\n  hint: ")
+    assert place.startswith(f"f.yml:{at}: ")
+    assert said in place
+    assert hint in way_out
+
+
+def test_a_template_without_quotes_is_told_once_and_read_as_it_was_meant():
+    found, errors = read("i: {title: {{ key.instance }}, impact: high}\nt: {{ a }}", "f.yml")
+    assert found is not None
+    assert found.data == {"i": {"title": "{{ key.instance }}", "impact": "high"}, "t": "{{ a }}"}
+    assert [str(each) for each in errors] == [
+        'f.yml:1:12: a template without quotes\n  hint: write "{{ ... }}"',
+        'f.yml:2:4: a template without quotes\n  hint: write "{{ ... }}"',
+    ]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "{a: " * 50_000, "- " * 100_000, "[" * 70 + "]" * 70])
