@@ -10,7 +10,7 @@ from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from responder.config.errors import Mark, Report, did_you_mean, nearest
-from responder.config.fields import field_at, known_keys, models_at
+from responder.config.fields import field_at, homes, known_keys, models_at
 from responder.config.nodes import Document, Path, Step
 from responder.config.rule_models import MatchForm
 
@@ -191,11 +191,7 @@ def _tell(model: type[BaseModel], mistake: Any, path: Path, place: Place, report
     mark = place.key(*path) if mistake["loc"] and mistake["loc"][-1] == "[key]" else place.mark(*path)
     match kind:
         case "extra_forbidden":
-            known = known_keys(model, path[:-1])
-            hint = did_you_mean(str(path[-1]), known, "known keys")
-            if MatchForm in models_at(model, path[:-1]) and not nearest(str(path[-1]), known):
-                hint = f"a label is matched by labels: {{{path[-1]}: VALUE}}; {hint}"
-            report.error(place.key(*path), f'unknown key "{path[-1]}"', hint)
+            report.error(place.key(*path), f'unknown key "{path[-1]}"', _key_meant(model, path))
         case "missing":
             field = field_at(model, path)
             hint = (field.description or "") if field else ""
@@ -226,6 +222,8 @@ def _tell(model: type[BaseModel], mistake: Any, path: Path, place: Place, report
         case "value_error":
             problem, _, hint = str(details["error"]).partition("\n")
             report.error(mark, problem, hint)
+        case "list_type" if isinstance(value, str):
+            report.error(mark, f"expected a list, found {shown(value)}", f"write [{value}]")
         case _ if kind in _EXPECTED:
             report.error(mark, f"expected {_EXPECTED[kind]}, found {shown(value)}")
         case _ if kind in _LIMITS:
@@ -233,6 +231,24 @@ def _tell(model: type[BaseModel], mistake: Any, path: Path, place: Place, report
             report.error(mark, f"{shown(value)} must be {_LIMITS[kind].format(**limit)}")
         case _:
             report.error(mark, f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}")
+
+
+def _key_meant(model: type[BaseModel], path: Path) -> str:
+    """Return a hint at the key that an unknown one was meant to be, or at where in the entry it belongs."""
+    key, holder = str(path[-1]), tuple(step for step in path[:-1] if isinstance(step, str))
+    known = known_keys(model, path[:-1])
+    hint = did_you_mean(key, known, "known keys")
+    if nearest(key, known):
+        return hint
+    if MatchForm in models_at(model, path[:-1]):
+        return f"a label is matched by labels: {{{key}: VALUE}}; {hint}"
+    ways = list(homes(model, key))
+    ways = list(homes(model, key))
+    below = sorted({way[len(holder)] for way in ways if way != holder and way[: len(holder)] == holder})
+    if below:
+        return f"it stands under {' or '.join(below)}"
+    beside = [holder[len(way)] for way in ways if way == holder[: len(way)]]
+    return f"it stands further out, beside {beside[-1]}" if beside else hint
 
 
 def shown(value: object) -> str:

@@ -22,6 +22,7 @@ _ONE: Final = {
     "sources": "source", "channels": "channel", "teams": "team", "calendars": "calendar", "slas": "sla",
     "services": "service", "flows": "flow", "rules": "rule", "problems": "problem", "maintenance": "maintenance",
 }  # fmt: skip
+_IMPORT: Final = "for rules of Prometheus: `responder import prometheus-rules FILE` writes them as ours"
 
 
 class Entry(Struct, frozen=True):
@@ -46,7 +47,8 @@ class Draft:
         for key, raw in document.data.items():
             place = Place(document, (key,))
             if key not in KEYS:
-                self.report.error(place.key(), f'unknown key "{key}"', did_you_mean(key, KEYS, "known keys"))
+                hint = _IMPORT if key == "groups" else did_you_mean(key, KEYS, "known keys")
+                self.report.error(place.key(), f'unknown key "{key}"', hint)
             elif raw is None or key == "include":
                 continue
             elif key in ONCE:
@@ -100,7 +102,8 @@ class Draft:
             if not isinstance(item, dict):
                 self.report.error(here.mark(), f"expected a mapping, found {shown(item)}")
             elif called not in item:
-                self.report.error(here.mark(), f'missing key "{called}"')
+                hint = _IMPORT if "expr" in item else ""
+                self.report.error(here.mark(), f'missing key "{called}"', hint)
             elif not isinstance(item[called], str) or not item[called]:
                 self.report.error(here.mark(called), f"expected text, found {shown(item[called])}")
             else:

@@ -44,6 +44,17 @@ def known_keys(model: type[BaseModel], path: Sequence[Step]) -> list[str]:
     ]
 
 
+def homes(model: type[BaseModel], key: str, above: Sequence[type[BaseModel]] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the ways down to where *key* may stand, lists and free names passed over."""
+    for name, field in fields(model):
+        if key in written_keys(name, field):
+            yield ()
+        for inner in models_within(field.annotation):
+            if inner not in above:
+                for way in homes(inner, key, (*above, inner)):
+                    yield (name, *way)
+
+
 def field_at(model: type[BaseModel], path: Sequence[Step]) -> FieldInfo | None:
     """Return the field that *path* leads to, if it is one."""
     for found in models_at(model, path[:-1]):

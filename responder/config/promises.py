@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
 from responder.config.checking import Place, attempt, check
 from responder.config.draft import Draft
@@ -12,7 +12,7 @@ from responder.config.errors import Report, nearest
 from responder.config.models import CalendarForm, SlaForm
 from responder.core.calendar import Hours, compile_calendar, parse_hours
 from responder.core.catalogue import CalendarSpec, SlaSpec
-from responder.core.instant import format_instant, format_span
+from responder.core.instant import format_span, to_datetime
 from responder.core.signal import DAY, Instant
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -37,7 +37,7 @@ def compile_calendars(draft: Draft, now: Instant) -> dict[str, CalendarSpec]:
 
 def _calendar(name: str, form: CalendarForm, place: Place, report: Report, now: Instant) -> CalendarSpec | None:
     before = len(report.errors)
-    check_zone(form.timezone, place.at("timezone"), report)
+    sound = check_zone(form.timezone, place.at("timezone"), report)
     weekly: dict[int, tuple[Hours, ...]] = {}
     if form.hours != "24x7":
         for days, written in form.hours.items():
@@ -51,7 +51,7 @@ def _calendar(name: str, form: CalendarForm, place: Place, report: Report, now: 
         for text, written in form.overrides.items()
         if (day := attempt(_date, text, place.at("overrides", text).key, report)) is not None
     }
-    if len(report.errors) > before:
+    if not sound or len(report.errors) > before:
         return None
     spec = CalendarSpec(
         name, form.timezone, weekly, tuple(day for day in holidays if day is not None), overrides, form.hours == "24x7"
@@ -64,20 +64,36 @@ def _calendar(name: str, form: CalendarForm, place: Place, report: Report, now: 
     if form.holidays and calendar.valid_until is not None and calendar.valid_until - now < _REMIND:
         report.warn(
             place.mark("holidays"),
-            f'the holidays of calendar "{name}" are known until {format_instant(calendar.valid_until)} only',
+            f'the calendar "{name}" knows no holidays after those of {_last_year(calendar.valid_until, form.timezone)}',
             "add those of the next year",
         )
     return spec
 
 
-def check_zone(timezone: str, place: Place, report: Report) -> None:
-    """Report a time zone that does not exist."""
+def _last_year(end: Instant, timezone: str) -> int:
+    return to_datetime(end - 1).astimezone(ZoneInfo(timezone)).year
+
+
+def check_zone(timezone: str, place: Place, report: Report) -> bool:
+    """Report a time zone that does not exist; return whether it does."""
     try:
         compile_calendar(timezone, {}, always=True)
     except ValueError as error:
-        near = nearest(timezone, available_timezones())
-        hint = f'did you mean "{near[0]}"?' if near else "IANA names are like Europe/Berlin, Asia/Shanghai or UTC"
-        report.error(place.mark(), str(error), hint)
+        report.error(place.mark(), str(error), _zone_meant(timezone))
+        return False
+    return True
+
+
+def _zone_meant(text: str) -> str:
+    """Return a hint at the zone whose name, or the name of whose city, was meant.
+
+    Short ones without a place are passed over, UTC but for: ``EST`` is near ``CEST`` and is another time.
+    """
+    asked = text.lower().replace(" ", "_")
+    names = {name.lower(): name for name in available_timezones() if "/" in name and not name.startswith("Etc/")}
+    cities = {lower.rpartition("/")[2]: name for lower, name in names.items()} | {"utc": "UTC"}
+    near = cities.get(asked) or "".join(names[lower] for lower in nearest(asked, names))
+    return f'did you mean "{near}"?' if near else ""
 
 
 def parse_days(text: str) -> list[int]:
@@ -127,6 +143,10 @@ def compile_slas(draft: Draft, calendars: Mapping[str, CalendarSpec]) -> dict[st
             form.objective.resolution,
             tuple(sorted(set(form.warn_at))),
         )
+        for i, percent in enumerate(form.warn_at):
+            if percent < 1:
+                said = f"warn_at counts in percent: {percent:g} is less than one of them"
+                draft.report.warn(entry.place.mark("warn_at", i), said, f"write {percent * 100:g}")
     return slas
 
 

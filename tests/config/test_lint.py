@@ -81,10 +81,17 @@ def test_a_service_without_an_sla_is_told():
     ("now", "count"), [("2026-10-01T00:00:00Z", 0), ("2026-11-15T00:00:00Z", 1), ("2027-05-01T00:00:00Z", 1)]
 )
 def test_holidays_that_end_soon_are_told(now: str, count: int):
-    text = 'calendars: {c: {timezone: UTC, hours: 24x7, holidays: ["2026-12-25"]}}'
+    text = 'calendars: {c: {timezone: Asia/Shanghai, hours: 24x7, holidays: ["2026-12-25"]}}'
     told = warnings(text, now=parse_instant(now))
     assert len(told) == count
-    assert all('1:55: the holidays of calendar "c" are known until 2027-01-01T00:00:00Z only' in each for each in told)
+    assert all('1:65: the calendar "c" knows no holidays after those of 2026' in each for each in told)
+
+
+def test_warnings_in_less_than_a_percent_are_told():
+    text = "calendars: {c: {timezone: UTC, hours: 24x7}}\nslas: {s: {calendar: c, targets: {}, warn_at: [0.75, 1, 90]}}"
+    assert warnings(text) == [
+        "responder.yml:2:48: warn_at counts in percent: 0.75 is less than one of them\n  hint: write 75"
+    ]
 
 
 def test_a_rule_pack_on_its_own_has_no_sources():

@@ -58,6 +58,15 @@ CASES = {
     "rulez: []": '1:1: unknown key "rulez"\n  hint: did you mean "rules"?',
     "listen: [a]": "1:9: expected text, found a list",
     "rules: {a: b}": "1:8: expected a list, found a mapping",
+    "teams: {a: {lead: me, channels: b}}": '1:33: expected a list, found "b"\n  hint: write [b]',
+    "groups: [{name: g, rules: []}]": (
+        '1:1: unknown key "groups"\n'
+        "  hint: for rules of Prometheus: `responder import prometheus-rules FILE` writes them as ours"
+    ),
+    "rules: [{alert: Down, expr: up == 0, for: 5m}]": (
+        '1:9: missing key "id"\n'
+        "  hint: for rules of Prometheus: `responder import prometheus-rules FILE` writes them as ours"
+    ),
     "rules: [a]": '1:9: expected a mapping, found "a"',
     "rules: [{by: []}]": '1:9: missing key "id"',
     "teams: []": "1:8: expected a mapping of names, found a list",
@@ -121,8 +130,27 @@ CASES = {
     "flows: {f: [{stage: a, owner: nobody, within: 10m}]}": '1:31: there is no team "nobody"\n  hint: teams: none',
     # calendars and SLAs
     "calendars: {c: {timezone: Mars/Base, hours: 24x7}}": (
-        '1:27: unknown timezone "Mars/Base"; it takes an IANA name such as Europe/Berlin\n'
-        "  hint: IANA names are like Europe/Berlin, Asia/Shanghai or UTC"
+        '1:27: unknown timezone "Mars/Base"; it takes an IANA name such as Europe/Berlin'
+    ),
+    **{
+        f"calendars: {{c: {{timezone: {text}, hours: 24x7}}}}": (
+            f'1:27: unknown timezone "{text}"; it takes an IANA name such as Europe/Berlin'
+            + (f'\n  hint: did you mean "{meant}"?' if meant else "")
+        )
+        for text, meant in [
+            ("CEST", ""),
+            ("PST", ""),
+            ("GMT+1", ""),
+            ("utc", "UTC"),
+            ("berlin", "Europe/Berlin"),
+            ("New York", "America/New_York"),
+        ]
+    },
+    "calendars: {c: {hours: 24x7}}": (
+        '1:16: missing key "timezone"\n  hint: an IANA name such as Europe/Berlin or UTC'
+    ),
+    'calendars: {c: {hours: {mon: ["09:00-10:00"]}}}': (
+        '1:16: missing key "timezone"\n  hint: an IANA name such as Europe/Berlin or UTC'
     ),
     "calendars: {c: {timezone: Europe/Berln, hours: 24x7}}": (
         '1:27: unknown timezone "Europe/Berln"; it takes an IANA name such as Europe/Berlin\n'
@@ -205,6 +233,13 @@ RULES = {
     ),
     when("evnt: {}"): '1:33: unknown key "evnt"\n  hint: did you mean "event"?',
     when("event: {}", "[a, a]"): '1:25: "a" stands twice in by',
+    metric(
+        "no_data: keep, for: 5m, open: {above: 1}"
+    ): '1:93: unknown key "for"\n  hint: it stands under close or open',
+    when("event: {}, incident: {service: s, title: t}"): (
+        '1:44: unknown key "incident"\n  hint: it stands further out, beside when'
+    ),
+    "rules: [{id: r, by: [], when: {event: {}}, title: t}]": '1:44: unknown key "title"\n  hint: it stands under incident',
     metric("open: {above: 1}"): (
         '1:40: missing key "no_data"\n  hint: what a series that is missing means: keep, close or open'
     ),
