@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 from responder.config.checking import Place
 from responder.config.errors import Report
 from responder.config.promql import filters, kept_labels
+from responder.core.conditions.metric import meets
 from responder.core.rule import EventOf, EventWhen, Match, MetricWhen, Rule, members
 
 _LABEL: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
@@ -49,6 +51,13 @@ def _lint_metric(rule: Rule, when: MetricWhen, place: Place, report: Report) -> 
             f'rule "{rule.id}" can never close: its query drops what does not compare, and no_data keeps what is dropped',
             "write no_data: close, or move the threshold from the query to open:",
         )
+    both = _meets_both(when)
+    if both is not None:
+        report.warn(
+            place.mark("when", "metric", "close"),
+            f'rule "{rule.id}" opens and closes at the same value, such as {both:g}: it would do so again and again',
+            "let close begin where open ends, or further away",
+        )
     kept = kept_labels(when.query) if when.read == "value" else None
     for i, label in enumerate(rule.by if kept is not None else ()):
         if kept is not None and label not in kept:
@@ -57,6 +66,15 @@ def _lint_metric(rule: Rule, when: MetricWhen, place: Place, report: Report) -> 
                 f'rule "{rule.id}": the query drops the label "{label}"',
                 f"aggregate by ({', '.join(rule.by)})",
             )
+
+
+def _meets_both(when: MetricWhen) -> float | None:
+    """Return a value that meets both thresholds, if there is one: at a threshold, beside it or between two."""
+    bounds = [bound for bound in (when.open, when.close) if bound is not None]
+    ends = sorted({end for bound in bounds for end in (bound.a, bound.b if bound.op == "outside" else bound.a)})
+    between = [(low + high) / 2 for low, high in pairwise(ends)]
+    tried = sorted({*ends, *between, ends[0] - 1, ends[-1] + 1})
+    return next((value for value in tried if len(bounds) > 1 and all(meets(bound, value) for bound in bounds)), None)
 
 
 def _events(rule: Rule, when: Place) -> Iterator[tuple[EventOf, Place]]:

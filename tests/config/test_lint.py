@@ -87,6 +87,24 @@ def test_holidays_that_end_soon_are_told(now: str, count: int):
     assert all('1:65: the calendar "c" knows no holidays after those of 2026' in each for each in told)
 
 
+def test_an_edge_to_open_and_one_to_close_that_one_value_meets_are_told():
+    def told(open: str, close: str) -> list[str]:
+        text = metric("up").replace("open: {above: 1}", f"open: {{{open}}}, close: {{{close}}}")
+        return [each.partition(": rule")[2] for each in warnings(text)]
+
+    hint = "\n  hint: let close begin where open ends, or further away"
+    again = ' "r" opens and closes at the same value, such as {}: it would do so again and again' + hint
+    assert told("above: 600", "above: 700") == [again.format(701)]
+    assert told("above: 600, for: 1m", "below: 700, for: 5m") == [again.format(650)]
+    assert told("below: 5", "not_equal: 5") == [again.format(4)]
+    assert told("outside: [1, 9]", "below: 20") == [again.format(0)]
+    assert told("equal: 1", "outside: [2, 3]") == [again.format(1)]
+    assert (
+        told("above: 600", "below: 540") == told("above: 600", "below: 600") == told("equal: 0", "not_equal: 0") == []
+    )
+    assert told("outside: [1, 9]", "equal: 5") == told("not_equal: 1", "equal: 1") == []
+
+
 def test_warnings_in_less_than_a_percent_are_told():
     text = "calendars: {c: {timezone: UTC, hours: 24x7}}\nslas: {s: {calendar: c, targets: {}, warn_at: [0.75, 1, 90]}}"
     assert warnings(text) == [

@@ -30,7 +30,7 @@ def step(when: MetricWhen, state: State, told: Told) -> Turn:
     return _judge_close(when, state, told, at)
 
 
-def _meets(bound: Bound, value: float) -> bool:
+def meets(bound: Bound, value: float) -> bool:
     """Say whether a value meets a threshold; infinities compare like any number."""
     match bound.op:
         case "above":
@@ -47,7 +47,7 @@ def _meets(bound: Bound, value: float) -> bool:
 
 def _judge_open(when: MetricWhen, state: State, told: Sampled, at: Instant) -> Turn:
     bound = when.open
-    met = [(fp, value) for fp, value in told.values if _meets(bound, value)]
+    met = [(fp, value) for fp, value in told.values if meets(bound, value)]
     if not met:
         return Turn(state) if state.data is None else Turn(State("closed", at))
     before = _before(when, state, told, at)
@@ -59,7 +59,7 @@ def _judge_open(when: MetricWhen, state: State, told: Sampled, at: Instant) -> T
 
 
 def _opened(when: MetricWhen, told: Sampled, at: Instant, value: float | None) -> Turn:
-    since = [[fp, at] for fp, v in told.values if when.close and when.close.hold and _meets(when.close, v)]
+    since = [[fp, at] for fp, v in told.values if when.close and when.close.hold and meets(when.close, v)]
     data = {"since": since} if since else None
     stored = value if value is not None and isfinite(value) else None  # JSON has no infinity
     return Turn(State("open", at, stored, data=data), (Edge(True, at, value),))
@@ -68,10 +68,10 @@ def _opened(when: MetricWhen, told: Sampled, at: Instant, value: float | None) -
 def _judge_close(when: MetricWhen, state: State, told: Sampled, at: Instant) -> Turn:
     bound = when.close
     if bound is None:
-        if any(_meets(when.open, value) for _, value in told.values):
+        if any(meets(when.open, value) for _, value in told.values):
             return Turn(state)
         return _closed(when, told, at)
-    met = [fp for fp, value in told.values if _meets(bound, value)]
+    met = [fp for fp, value in told.values if meets(bound, value)]
     all_met = len(met) == len(told.values)
     before = _before(when, state, told, at)
     since: Pending = [[fp, before.get(fp, at)] for fp in met]
