@@ -69,10 +69,14 @@ def _lint_metric(rule: Rule, when: MetricWhen, place: Place, report: Report) -> 
 
 
 def _meets_both(when: MetricWhen) -> float | None:
-    """Return a value that meets both thresholds, if there is one: at a threshold, beside it or between two."""
+    """Return a value that meets both thresholds, if there is one: at a threshold, beside it or between two.
+
+    Of thresholds that are whole numbers only whole values are tried: above 0 and below 1 of what is counted never meet.
+    """
     bounds = [bound for bound in (when.open, when.close) if bound is not None]
     ends = sorted({end for bound in bounds for end in (bound.a, bound.b if bound.op == "outside" else bound.a)})
-    between = [(low + high) / 2 for low, high in pairwise(ends)]
+    whole = all(end.is_integer() for end in ends)
+    between = [(low + high) // 2 if whole else (low + high) / 2 for low, high in pairwise(ends)]
     tried = sorted({*ends, *between, ends[0] - 1, ends[-1] + 1})
     return next((value for value in tried if len(bounds) > 1 and all(meets(bound, value) for bound in bounds)), None)
 
