@@ -98,6 +98,8 @@ def test_an_edge_to_open_and_one_to_close_that_one_value_meets_are_told():
     assert told("above: 600, for: 1m", "below: 700, for: 5m") == [again.format(650)]
     assert told("below: 5", "not_equal: 5") == [again.format(4)]
     assert told("outside: [1, 9]", "below: 20") == [again.format(0)]
+    assert told("above: 0.5", "below: 1") == [again.format(0.75)]
+    assert told("above: 0", "below: 1") == [], "whole thresholds are of what is counted"
     assert told("equal: 1", "outside: [2, 3]") == [again.format(1)]
     assert (
         told("above: 600", "below: 540") == told("above: 600", "below: 600") == told("equal: 0", "not_equal: 0") == []
