@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from responder import __version__
-from responder.cli.loading import file_or_default, kinds, number, print_findings, sound
+from responder.cli.loading import Group, file_or_default, kinds, number, print_findings, sound
 from responder.cli.loading import load as load_files
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ ELSEWHERE |= dict.fromkeys(("check", "test", "explain", "replay", "import"), ("r
 """Commands of other modules: where each stands in which mapping."""
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Finds the commands of other modules only when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

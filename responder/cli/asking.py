@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from responder.cli.loading import Group
 from responder.cli.server import DEFAULT_URL, server_at
 from responder.core.instant import format_instant, parse_span
 from responder.core.signal import Instant
@@ -34,34 +35,21 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     return url(token(as_json(function)))
 
 
-class _Group(click.Group):
-    """Says which command was meant: ``acknowledge``, as the API calls it, is ``ack`` here."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            for name in self.list_commands(ctx):
-                if args[0].startswith(name):
-                    raise click.UsageError(f"{error.message}\n  hint: did you mean {name!r}?", ctx) from None
-            raise
-
-
 def group(name: str, help_: str) -> click.Group:
     def group(url: str | None, token: str | None, as_json: bool) -> None:
         click.get_current_context().obj = {"url": url, "token": token, "as_json": as_json}
 
-    return click.group(name, help=help_, cls=_Group)(_options(group))
+    return click.group(name, help=help_, cls=Group)(_options(group))
 
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def id_of(text: str) -> str:
-    """Return ``12``, ``inc-12`` or ``INC-12`` as a segment of a path."""
-    if not re.fullmatch(r"([A-Z]+-)?[0-9]+", text, re.ASCII | re.IGNORECASE):
-        raise click.BadParameter(f"{text!r} is no id such as 12 or INC-12")
+def id_of(text: str, kind: str) -> str:
+    """Return ``12``, ``inc-12`` or ``INC-12`` as a segment of a path; *kind* is ``INC`` or ``PRB``."""
+    if not re.fullmatch(rf"({kind}-)?[0-9]+", text, re.ASCII | re.IGNORECASE):
+        raise click.BadParameter(f"{text!r} is no id such as 12 or {kind}-12")
     return text.upper()
 
 

@@ -85,7 +85,7 @@ def incidents_list(
 @connection
 def incidents_show(server: Server, *, as_json: bool, id: str) -> None:
     """Show one incident with its clocks and alerts."""
-    found = server.get(f"/api/v1/incidents/{id_of(id)}")
+    found = server.get(f"/api/v1/incidents/{id_of(id, 'INC')}")
     if as_json:
         print_json(found)
         return
@@ -98,7 +98,7 @@ def incidents_show(server: Server, *, as_json: bool, id: str) -> None:
 @connection
 def incidents_timeline(server: Server, *, as_json: bool, id: str) -> None:
     """Show what happened to an incident."""
-    found = list(server.items(f"/api/v1/incidents/{id_of(id)}/timeline", (), 0))
+    found = list(server.items(f"/api/v1/incidents/{id_of(id, 'INC')}/timeline", (), 0))
     if as_json:
         print_json(found)
     else:
@@ -142,7 +142,7 @@ def _act(server: Server, ids: Sequence[str], name: str, body: Mapping[str, Any],
     failed = False
     for id in ids:
         try:
-            found = server.post(f"/api/v1/incidents/{id_of(id)}/{name}", body)
+            found = server.post(f"/api/v1/incidents/{id_of(id, 'INC')}/{name}", body)
         except click.ClickException as error:
             click.echo(f"Error: {id}: {error.message}", err=True)
             failed = True

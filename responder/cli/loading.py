@@ -2,12 +2,27 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from responder.config.settings import Kinds, Loaded, Settings
+
+
+class Group(click.Group):
+    """Says which command was meant: ``incident`` is ``incidents``, ``acknowledge``, as the API calls it, ``ack``."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from responder.config.errors import nearest
+
+            names = self.list_commands(ctx)
+            meant = [name for name in names if args[0].startswith(name)] or nearest(args[0], names)
+            hint = f"\n  hint: did you mean {meant[0]!r}?" if meant else ""
+            raise click.UsageError(error.message + hint, ctx) from None
 
 
 def kinds() -> "Kinds":

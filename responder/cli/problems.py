@@ -44,7 +44,7 @@ def problems_list(
 @connection
 def problems_show(server: Server, *, as_json: bool, id: str) -> None:
     """Show one problem. It says what probably broke first, and what belongs to it."""
-    found = server.get(f"/api/v1/problems/{id_of(id)}")
+    found = server.get(f"/api/v1/problems/{id_of(id, 'PRB')}")
     if as_json:
         print_json(found)
         return
@@ -57,7 +57,7 @@ def problems_show(server: Server, *, as_json: bool, id: str) -> None:
 @connection
 def problems_timeline(server: Server, *, as_json: bool, id: str) -> None:
     """Show what happened to a problem."""
-    found = list(server.items(f"/api/v1/problems/{id_of(id)}/timeline", (), 0))
+    found = list(server.items(f"/api/v1/problems/{id_of(id, 'PRB')}/timeline", (), 0))
     if as_json:
         print_json(found)
     else:
@@ -86,7 +86,7 @@ def _names(incidents: Sequence[str]) -> list[str]:
 
 
 def _act(server: Server, id: str, name: str, body: Mapping[str, Any], as_json: bool) -> None:
-    found = server.post(f"/api/v1/problems/{id_of(id)}/{name}", body)
+    found = server.post(f"/api/v1/problems/{id_of(id, 'PRB')}/{name}", body)
     print_json(found) if as_json else click.echo(words.problem_outcome(found))
 
 

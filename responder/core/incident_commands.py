@@ -216,7 +216,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
 def _refusal(row: Incident, name: str) -> Refused:
     can = allowed(row)
     if name == "close" and row.state == "resolved":
-        return Refused("a major incident is closed after its review: write a note that is the review", can)
+        return Refused("a major incident is closed after its review: write it as a note with review: true", can)
     is_so = "part of no other" if name == "unmerge" else row.state
     return Refused(f"an incident that is {is_so} takes no {name}; it takes {', '.join(can)}", can)
 

@@ -15,7 +15,7 @@ from responder.core import availability, clocks, facts, keys, maintenance, plan,
 from responder.core.book import Book
 from responder.core.desk import Change, Desk
 from responder.core.event import TIMER, Actor, Event
-from responder.core.incident import OVER, UNRESOLVED, Evidence, Incident
+from responder.core.incident import OVER, UNRESOLVED, Evidence, Incident, name_of
 from responder.core.signal import MINUTE, Instant
 
 CHANGE_WINDOW: Final = 30 * MINUTE
@@ -161,7 +161,7 @@ def merge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: In
     """Make it part of the incident ``into``."""
     into = desk.incidents.get(args["into"])
     if into is None:
-        raise Invalid("into names no incident that is still worked on", "into")
+        raise Invalid(f"there is no {name_of(args['into'])} that is still worked on", "into")
     ancestor: Incident | None = into
     while ancestor is not None:
         if ancestor.id == row.id:

@@ -10,7 +10,7 @@ from responder.core.board import Rows
 from responder.core.book import Book
 from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor
-from responder.core.incident import Incident
+from responder.core.incident import Incident, name_of
 from responder.core.lifecycle import Invalid, Refused
 from responder.core.problem import Action, Problem, Review, Unlawful
 from responder.core.signal import Instant
@@ -83,7 +83,7 @@ def set_due(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, ac
 def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     incident, of = desk.incident(args["incident"]), row.problem
     if incident is None:
-        raise Invalid("incident names none that there is", "incident")
+        raise Invalid(f"there is no {name_of(args['incident'])}", "incident")
     if incident.problem == of.id or incident.id in row.incidents:
         return row
     former = problem.problem_of(of.spec, incident.id, desk.board)
@@ -99,7 +99,7 @@ def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
 def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     incident = desk.incident(args["incident"])
     if incident is None or (incident.problem != row.problem.id and incident.id not in row.incidents):
-        raise Invalid("incident names none of this problem", "incident")
+        raise Invalid(f"{name_of(args['incident'])} is not of this problem", "incident")
     _take_out(desk, book, row.problem.id, args["incident"])
     problems.unlink(desk, book, row.problem.id, args["incident"], at, actor)
     return desk.problems.get(row.problem.id) or row
@@ -114,7 +114,7 @@ def _take_out(desk: Desk, book: Book, number: int, incident: int) -> None:
 def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     target = desk.problems.get(args["into"])
     if target is None or target.problem.id == row.problem.id:
-        raise Invalid("into names no other problem that is not closed", "into")
+        raise Invalid(f"there is no other problem PRB-{args['into']} that is not closed", "into")
     try:
         turn = problem.merge(row.problem.id, args["into"], row.incidents, at, desk.board)
     except Unlawful as error:
@@ -126,8 +126,9 @@ def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
 
 def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     chosen = tuple(dict.fromkeys(args["incidents"]))
-    if any(id not in row.incidents for id in chosen):
-        raise Invalid("incidents names one that is not of this problem", "incidents")
+    for id in chosen:
+        if id not in row.incidents:
+            raise Invalid(f"{name_of(id)} is not of this problem", "incidents")
     if len(chosen) == row.count:
         raise Invalid("incidents names all of this problem: one at least stays", "incidents")
     for id in chosen:
@@ -141,7 +142,7 @@ def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
 
 def review(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     if args.get("incident") is not None and desk.incident(args["incident"]) is None:
-        raise Invalid("incident names none that there is", "incident")
+        raise Invalid(f"there is no {name_of(args['incident'])}", "incident")
     made = Review(at, args["effective"], args["text"], actor.name, args.get("incident"))
     data = {"effective": made.effective, "text": made.words, "incident": made.incident}
     return problems.changed(desk, row, problem.reviewed(row.problem, made), "reviewed", at, actor, data)
@@ -205,8 +206,8 @@ def open_by_hand(desk: Desk, book: Book, args: Args, at: Instant, actor: Actor) 
     """
     chosen = tuple(dict.fromkeys(args["incidents"]))
     found = [desk.incident(id) for id in chosen]
-    if any(incident is None for incident in found):
-        raise Invalid("incidents names one that is not there", "incidents")
+    if None in found:
+        raise Invalid(f"there is no {name_of(chosen[found.index(None)])}", "incidents")
     number, owner = desk.head.next_problem, args.get("owner") or _team_of(book, args.get("service"), found, actor)
     new = Problem(
         number, "manual", owner, at, title=args["title"], service=args.get("service") or "", due_at=args.get("due")

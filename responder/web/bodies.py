@@ -36,6 +36,7 @@ NOT_EMPTY: Final = r"\S"
 ONE_LINE: Final = r"^[^\x00-\x1f\x7f]*$"
 NO_NUL: Final = r"^[^\x00]*$"
 CURSOR: Final = rf"^({_ID})?$"
+VERSION: Final = rf'^(\*?|{_ID}|"{_ID}")$'
 PROBLEM_NAME: Final = rf"^((PRB-)?{_ID})?$"
 
 

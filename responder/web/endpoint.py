@@ -12,6 +12,7 @@ from responder.core.event import Actor
 from responder.core.signal import Instant
 from responder.resident import Resident
 from responder.store.reader import Reader
+from responder.web import bodies
 
 PREFIX: Final = "/api/v1"
 encode = msgspec.json.Encoder().encode
@@ -36,10 +37,7 @@ class Backend(Protocol):
         ...
 
 
-IfMatch: TypeAlias = Annotated[
-    str,
-    Header(pattern=r'^(\*?|[1-9][0-9]{0,17}|"[1-9][0-9]{0,17}")$', description="The version that is to be changed."),
-]
+IfMatch: TypeAlias = Annotated[str, Header(pattern=bodies.VERSION, description="The version that is to be changed.")]
 
 
 def version_of(if_match: str) -> int | None:

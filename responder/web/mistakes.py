@@ -24,6 +24,7 @@ _BY_PATTERN: Final[Mapping[str, str]] = {
     bodies.ONE_LINE: "must be one line of text",
     bodies.NO_NUL: "must be text",
     bodies.CURSOR: "must be the `next` of the page before",
+    bodies.VERSION: "must be the `version` that is to be changed, a whole number",
     bodies.PROBLEM_NAME: "must name a problem: PRB-4 or 4",
 }
 

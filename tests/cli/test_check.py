@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from responder.cli import main
@@ -34,3 +35,12 @@ def test_an_address_or_a_header_that_no_server_takes_is_an_error(tmp_path: Path)
 def test_a_secret_that_is_not_set_is_told_once(tmp_path: Path):
     code, output = check(tmp_path, "sources:\n  p: {kind: prometheus, url_env: NOT_SET_HERE}\n")
     assert (code, output.count("warning: ")) == (0, 1)
+
+
+@pytest.mark.parametrize(("said", "meant"), [("incident", "incidents"), ("chek", "check"), ("silence", "silences")])
+def test_a_misspelt_command_is_told_which_was_meant(said: str, meant: str) -> None:
+    answer = CliRunner().invoke(main, [said])
+    assert (answer.exit_code, f"No such command '{said}'.\n  hint: did you mean '{meant}'?" in answer.output) == (
+        2,
+        True,
+    )

@@ -187,7 +187,10 @@ def test_services_show_their_state_and_what_was_promised(daemon: Running, run: R
         (["incidents", "acknowledge", "INC-1"], "did you mean 'ack'?"),
         (["incidents", "show", "foo"], "'foo' is no id such as 12 or INC-12"),
         (["incidents", "show", "../rules"], "'../rules' is no id such as 12 or INC-12"),
-        (["problems", "show", "PRB-x"], "'PRB-x' is no id such as 12 or INC-12"),
+        (["problems", "show", "PRB-x"], "'PRB-x' is no id such as 12 or PRB-12"),
+        (["incidents", "show", "PRB-1"], "'PRB-1' is no id such as 12 or INC-12"),
+        (["problems", "note", "INC-1", "x"], "'INC-1' is no id such as 12 or PRB-12"),
+        (["problems", "workarond", "1", "x"], "did you mean 'workaround'?"),
     ],
 )
 def test_a_word_of_the_api_and_what_is_no_id_are_answered_before_anybody_is_asked(

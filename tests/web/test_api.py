@@ -408,6 +408,7 @@ def test_a_parameter_that_is_wrong_gets_422_and_its_name(api: Client, query: str
         ("problems?state=bogus", None, "state: must be one of unresolved, open, investigating, known_error, resolved, closed"),
         ("incidents/1/reopen", {"reason": " "}, "reason: must not be empty"),
         ("incidents/1/reopen", {}, "reason: is missing"),
+        ("changes", [], "the body must be an object"),
         ("incidents/1/assign", {"to": "a\nb"}, "to: must be one line of text, and not empty"),
         ("incidents/1/note", {"text": "x" * 10_001}, "text: must have at most 10000 characters"),
         ("incidents/1/pause", {"reason": "lunch"}, "reason: must be one of customer, supplier, change"),
@@ -418,6 +419,15 @@ def test_a_parameter_that_is_wrong_gets_422_and_its_name(api: Client, query: str
 def test_a_mistake_is_told_in_plain_words(api: Client, path: str, body: Any, words: str) -> None:
     answer = api.get(f"/api/v1/{path}") if body is None else api.post(f"/api/v1/{path}", body)
     assert problem(answer, 422)["detail"] == words
+
+
+def test_a_body_that_is_not_there_is_called_so_and_a_header_is_told_what_it_takes(api: Client) -> None:
+    assert problem(api("POST", "/api/v1/changes"), 422)["detail"] == "the body is missing"
+    refused = problem(api.post("/api/v1/incidents/1/accept", {}, headers={"if-match": "abc"}), 422)
+    assert refused["detail"] == "if-match: must be the `version` that is to be changed, a whole number"
+    api.fire("a")
+    refused = problem(api.post("/api/v1/incidents/1/merge", {"into": "INC-99"}), 422)
+    assert refused["detail"] == "there is no INC-99 that is still worked on"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -237,6 +237,22 @@ def test_a_body_that_is_wrong_gets_422_and_the_field(api: Client, path: str, bod
     assert api.get(P).json()["items"][0]["incidents"] == ["INC-1"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/1/link", {"incident": "INC-9"}, "there is no INC-9"),
+        ("/1/unlink", {"incident": "INC-2"}, "INC-2 is not of this problem"),
+        ("/1/split", {"incidents": ["INC-1", "INC-2"]}, "INC-2 is not of this problem"),
+        ("/1/merge", {"into": "PRB-9"}, "there is no other problem PRB-9 that is not closed"),
+        ("", {"title": "t", "incidents": ["INC-1", "INC-9"]}, "there is no INC-9"),
+    ],
+)
+def test_what_is_named_and_is_not_there_is_named_in_the_answer(api: Client, path: str, body: Any, words: str) -> None:
+    opened(api, "a")
+    api.fire("b")
+    assert problem(api.post(P + path, body), 422)["detail"] == words
+
+
 def test_a_problem_that_is_not_there_gets_404(api: Client) -> None:
     for path in (f"{P}/7", f"{P}/PRB-7/timeline", f"{P}/INC-7"):
         problem(api.get(path), 404)
