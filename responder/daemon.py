@@ -155,6 +155,8 @@ class Daemon:
         if not log.isEnabledFor(logging.INFO):
             return
         for event in events:
+            if event.kind == "loaded":
+                continue  # who loads it says so, with more of it
             message, fields = event_words(event, desk)
             log.info("%s", message, extra=fields)
 

@@ -16,6 +16,7 @@ from responder.core.shown import problem_name
 _PLAIN: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """What could break a line, play with a terminal, or not be written at all: titles and labels come from outside."""
+_OF_PROBLEMS: Final = {"linked": "to", "unlinked": "from"}
 _DELIVERIES: Final = frozenset({"notified", "notification_failed"})
 
 
@@ -53,7 +54,7 @@ def set_up(level: str = "INFO", *, text: bool | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("apscheduler", "httpx", "httpcore", "uvicorn", "alembic"):
+    for noisy in ("apscheduler", "httpx", "httpcore", "uvicorn", "alembic", "apprise"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -67,6 +68,9 @@ def event_words(event: Event, desk: Desk) -> tuple[str, dict[str, Any]]:
     fields: dict[str, Any] = {"event": event.kind, "actor": actor, "seq": event.seq}
     if event.subject_kind == "incident" and (row := desk.incidents.get(event.subject)) is not None:
         about = {"incident": name_of(row.id), "rule": row.rule, "service": row.service, "priority": row.priority}
+        if event.kind in _OF_PROBLEMS:
+            about["problem"] = f"PRB-{event.data['problem']}"
+            kind = f"{kind} {_OF_PROBLEMS[event.kind]} {about['problem']}"
         return f"{about['incident']} {kind}: {row.title}", about | fields
     if event.subject_kind == "problem" and (problem := desk.problems.get(event.subject)) is not None:
         about = {"problem": problem_name(event.subject), "service": problem.problem.service}

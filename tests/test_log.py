@@ -35,6 +35,15 @@ def test_a_delivery_is_the_doing_of_a_channel() -> None:
     assert (message, fields["actor"]) == ("INC-1 notification failed: A", "channel:hook")
 
 
+def test_an_incident_that_joins_or_leaves_a_problem_names_it() -> None:
+    shop = Shop()
+    shop.fire()
+    for kind, said in (("linked", "linked to"), ("unlinked", "unlinked from")):
+        event = Event(0, kind, "incident", 1, Actor("rule", "correlation"), {"problem": 4})
+        message, fields = event_words(event, shop.resident)  # type: ignore[arg-type]
+        assert (message, fields["problem"]) == (f"INC-1 {said} PRB-4: A", "PRB-4")
+
+
 def test_other_subjects_are_named_as_far_as_they_have_a_name() -> None:
     nobody: Any = Shop().resident
     actor = Actor("person", "ann")

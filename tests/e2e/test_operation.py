@@ -63,6 +63,9 @@ def test_a_bad_file_changes_nothing_and_a_good_one_the_rules(
     reload(responder)
     wait_until(lambda: responder.metric("responder_config_last_reload_successful") == 1)
     assert responder.metric("responder_config_last_reload_success_timestamp_seconds") >= began
+    told = [record for record in records(responder.log) if "config" in record["message"]]
+    loaded = [record.get("rules") for record in told if record["level"] == "info"]
+    assert loaded == [2], "said once"
     responder.fire({"alertname": "B", "host": "new"})  # what fired before is offered to the new rule, too
     assert [(i["rule"], i["state"]) for i in responder.incidents()] == [("first", "open"), ("second", "open")]
     assert responder.incidents()[1]["alerts_count"] == 2
