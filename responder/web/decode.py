@@ -153,21 +153,21 @@ class Decoder:
     def _known(self, raws: list[bytes]) -> dict[bytes, tuple[int, dict[str, str]]]:
         """Return the memo, in which every one of these label sets is now."""
         known, old = self._young, self._old
-        unknown = []
         for raw in raws:
-            if raw not in known:
-                if raw in old:
-                    known[raw] = old[raw]
-                else:
-                    unknown.append(raw)
-        if unknown:
-            label_sets = [_interned(_labels(raw)) for raw in unknown if len(raw) <= LABELS_LIMIT]
-            if len(label_sets) < len(unknown) or any(not labels or "" in labels for labels in label_sets):
-                raise _Odd
-            known.update(zip(unknown, zip(map(identity, label_sets), label_sets, strict=True), strict=True))
-            self._young_bytes += sum(map(len, unknown))
-            if len(known) >= _MEMO_ENTRIES or self._young_bytes >= _MEMO_BYTES:
-                self._young, self._old, self._young_bytes = {}, known, 0
+            if raw in known:
+                continue
+            found = old.get(raw)
+            if found is None:
+                if len(raw) > LABELS_LIMIT:
+                    raise _Odd
+                labels = _interned(_labels(raw))
+                if not labels or "" in labels:
+                    raise _Odd
+                found = identity(labels), labels
+                self._young_bytes += len(raw)
+            known[raw] = found
+        if len(known) >= _MEMO_ENTRIES or self._young_bytes >= _MEMO_BYTES:
+            self._young, self._old, self._young_bytes = {}, known, 0
         return known
 
     def _learn_instant(self, text: str) -> Instant:
