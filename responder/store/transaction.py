@@ -282,9 +282,10 @@ _Insert: TypeAlias = Mapping[int, str]
 
 
 def _many(connection: Connection, sql: str | _Insert, values: Sequence[tuple[Any, ...]]) -> None:
+    if not values:
+        return
     if isinstance(sql, str):
-        if values:
-            connection.exec_driver_sql(sql, values if len(values) > 1 else values[0])
+        connection.exec_driver_sql(sql, values if len(values) > 1 else values[0])
         return
     at = 0
     for width in WIDTHS:
