@@ -45,6 +45,7 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         ("service", item["service"]),
         ("owner", item["owner"]),
         ("rule", item["rule"] or f"opened by hand ({item['source']})"),
+        ("began", item["started_at"] if item["started_at"] != item["opened_at"] else ""),
         ("opened", f"{item['opened_at']} ({ago(item['opened_at'], now)})"),
         ("acknowledged", item["acknowledged_at"]),
         ("resolved", item["resolved_at"] and f"{item['resolved_at']} ({item['resolution']})"),
@@ -52,7 +53,7 @@ def incident_page(item: Json, now: Instant) -> Iterator[str]:
         ("closed", item["closed_at"]),
         ("flags", ", ".join(item["flags"])),
         ("planned until", item["planned_until"]),
-        ("lead", item["lead"] and f"{item['lead']}, news before {item['update_due_at'] or '-'}"),
+        ("lead", item["lead"] and ", news before ".join(filter(None, (item["lead"], item["update_due_at"])))),
         ("customer", _satisfaction(item["satisfaction"])),
         ("parent", item["parent"]),
         ("previous", item["previous"]),
@@ -345,8 +346,8 @@ def _clock(shown: Json, now: Instant) -> str:
         if shown["due_at"] and shown["state"] == "running"
         else ""
     )
-    breached = f" at {shown['breached_at']}" if shown["breached_at"] else ""
-    return f"{shown['state']}{breached}, {elapsed} of {target}{due}"
+    missed = f"{'' if shown['state'] == 'breached' else ', breached'} at {shown['breached_at']}"  # also when exempt
+    return f"{shown['state']}{missed if shown['breached_at'] else ''}, {elapsed} of {target}{due}"
 
 
 def _ratio(item: Json, name: str) -> Cell:

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from responder.core.signal import HOUR
+from responder.handlers.ticks import Tick
 from tests.cli.conftest import Run, Running, lines
 
 
@@ -68,6 +70,22 @@ def test_one_incident_is_shown_with_clocks_alerts_and_what_it_takes(daemon: Runn
     assert re.search(r"response +running, 0s of 30m, due \S+ \(in \S+\)", text)
     assert re.search(r"takes +.*\back\b", text), "the names of the commands, not of the API"
     assert re.search(r"firing  \S+Z  alertname=HostDown, instance=a", text)
+
+
+def test_what_began_before_it_was_reported_what_was_missed_and_what_is_over_read_so(daemon: Running, run: Run) -> None:
+    run("incidents", "open", "--service", "order", "--title", "calls", "--priority", "P1", "--started",
+        "2026-01-05T00:00:00Z")  # fmt: skip
+    run("incidents", "major", "1", "--lead", "carol", "--every", "15m")
+    page = "\n".join(lines(run("incidents", "show", "1")))
+    assert re.search(r"began +2026-01-05T00:00:00Z\n", page)
+    assert re.search(r"lead +carol, news before \S+Z\n", page)
+    daemon.house.advance(HOUR)
+    daemon.submit(Tick(daemon.house.at))
+    run("incidents", "exempt", "1", "--reason", "storm")
+    run("incidents", "resolve", "1")
+    page = "\n".join(lines(run("incidents", "show", "1")))
+    assert re.search(r"response +exempt, breached at \S+Z, 1h\S* of 10m\n", page)
+    assert re.search(r"lead +carol\n", page)
 
 
 def test_an_incident_goes_its_way(daemon: Running, run: Run) -> None:
