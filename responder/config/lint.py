@@ -1,7 +1,7 @@
 """What is allowed and looks wrong all the same: warnings of ``responder check``."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import pairwise
 from typing import Final
 
@@ -26,7 +26,7 @@ def lint_rules(rules: Mapping[str, tuple[Rule, Place]], report: Report) -> None:
         if isinstance(rule.when, MetricWhen):
             _lint_metric(rule, rule.when, place, report)
         for event, where in _events(rule, when):
-            if not rule.unclaimed and not _indexable(event.match):
+            if not rule.unclaimed and event.source is None and not _indexable(event.match):
                 report.warn(
                     where.mark(),
                     f'rule "{rule.id}" is tried on every signal: no label of its match is compared for equality',
@@ -42,6 +42,37 @@ def lint_rules(rules: Mapping[str, tuple[Rule, Place]], report: Report) -> None:
                     f'rule "{rule.id}" has the same match as rule "{first}"',
                     f"it stands at {there}",
                 )
+
+
+def lint_deliveries(rules: Mapping[str, tuple[Rule, Place]], momentary: Collection[str], report: Report) -> None:
+    """Warn of deliveries that are counted or awaited, and for each of which an incident opens beside that.
+
+    A rule that looks at them as members takes none from the rules for what is unclaimed.
+    """
+    told: set[str | None] = set()
+    heard = [(rule, rule.when.of) for rule, _ in rules.values() if isinstance(rule.when, EventWhen)]
+    for rule, place in rules.values():
+        if isinstance(rule.when, EventWhen):
+            continue
+        for event, where in _events(rule, place.at("when")):
+            takers = [other for other, of in heard if other.mode != "observe" and _may_take(of, event)]
+            opens = next((other.id for other in takers if other.incident is not None), None)
+            if event.source in momentary and event.source not in told and opens and all(t.unclaimed for t in takers):
+                told.add(event.source)
+                report.warn(
+                    where.at("source").mark(),
+                    f'each delivery of "{event.source}" opens an incident of its own too, by rule "{opens}" or its like',
+                    "take them with a rule without incident: "
+                    f"{{id: of-{event.source}, by: [], when: {{event: {{source: {event.source}}}}}}}",
+                )
+
+
+def _may_take(of: EventOf, event: EventOf) -> bool:
+    """Say whether a rule may hear what a member hears: it asks for the same source, or of all for no other label."""
+    if of.source is not None:
+        return of.source == event.source
+    asked = {test.name for test in of.match.labels if test.equals and "" not in test.equals}
+    return asked <= {test.name for test in event.match.labels}
 
 
 def _lint_metric(rule: Rule, when: MetricWhen, place: Place, report: Report) -> None:

@@ -23,7 +23,7 @@ from responder.config.catalogue import (
 from responder.config.checking import Place, shown
 from responder.config.draft import Draft
 from responder.config.errors import ConfigError, Mark, Report, did_you_mean
-from responder.config.lint import lint_rules
+from responder.config.lint import lint_deliveries, lint_rules
 from responder.config.nodes import MAX_BYTES, Document, decode, read
 from responder.config.promises import compile_calendars, compile_slas
 from responder.config.rules import compile_rules
@@ -207,6 +207,13 @@ def _compiled(files: _Files, kinds: Kinds, vault: Vault, now: Instant, listen: s
     )  # fmt: skip
 
 
+def _momentary(draft: Draft) -> set[str]:
+    """Return the sources whose deliveries open and close at once: webhooks whose ``map`` names no ``status``."""
+    raws = {entry.name: entry.raw for entry in draft.named("sources") if isinstance(entry.raw, dict)}
+    maps = {name: raw.get("map") for name, raw in raws.items() if raw.get("kind") == "webhook"}
+    return {name for name, map_ in maps.items() if isinstance(map_, dict) and not map_.get("status")}
+
+
 def _settings(
     draft: Draft, kinds: Kinds, vault: Vault, now: Instant, files: _Files, listen_instead: str | None
 ) -> Settings:
@@ -219,6 +226,7 @@ def _settings(
     priorities = compile_priorities(draft)
     rules = compile_rules(draft, source_kinds, priorities)
     lint_rules(rules, draft.report)
+    lint_deliveries(rules, _momentary(draft), draft.report)
     return Settings(
         storage=compile_storage(draft, vault),
         listen=listen,

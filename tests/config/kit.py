@@ -28,6 +28,7 @@ class Server(PolledSettings):
 class Map(SettingsModel):
     labels: dict[str, str]
     id: str | None = None
+    status: str | None = None
 
 
 class Hmac(SettingsModel):

@@ -61,6 +61,33 @@ def test_an_index_is_missed_in_members_too():
     assert [warning.split(": ")[0] for warning in warnings(text)] == ["responder.yml:1:92"]
 
 
+HEARD = "sources: {jobs: {kind: webhook, map: {labels: {type: type}}}}\nrules:\n"
+COUNTED = "- {id: burst, by: [user], when: {count: {of: {event: {source: jobs, match: {labels: {type: login}}}}, at_least: 20, within: 5m}}}\n"
+REST = '- {id: rest, by: [], unclaimed: true, when: {event: {}}, incident: {service: "{{ labels.s }}", title: t}}\n'
+
+
+def test_deliveries_that_are_counted_and_open_incidents_beside_it_are_told_once_with_a_way_out():
+    """A rule that counts claims nothing, so each of twenty deliveries is an unclaimed alert."""
+    taken = "{id: of-jobs, by: [], when: {event: {source: jobs}}}"
+    assert warnings(HEARD + COUNTED + COUNTED.replace("burst", "again") + REST) == [
+        'responder.yml:3:63: each delivery of "jobs" opens an incident of its own too, by rule "rest" or its like\n'
+        f"  hint: take them with a rule without incident: {taken}"
+    ]
+    assert warnings(HEARD + COUNTED + REST + f"- {taken}\n") == []
+    assert warnings(HEARD + COUNTED) == []
+    assert warnings(HEARD.replace("}}}}", "}, status: status}}}") + COUNTED + REST) == [], (
+        "alerts that fire and resolve"
+    )
+
+
+def test_a_rule_for_other_labels_takes_no_deliveries_and_one_for_theirs_may():
+    other = "- {id: hosts, by: [], when: {event: {match: {labels: {alertname: HostDown}}}}}\n"
+    assert len(warnings(HEARD + COUNTED + REST + other)) == 1
+    assert len(warnings(HEARD + COUNTED + REST + other.replace("when", "mode: observe, when"))) == 1
+    theirs = other.replace("alertname: HostDown", "type: [login, logout]")
+    assert warnings(HEARD + COUNTED + REST + theirs) == []
+
+
 def test_two_rules_with_the_same_match_are_told():
     text = """rules:
   - {id: a, by: [x], when: {event: {match: '{alertname="A", b=~"c|d"}'}}}
