@@ -26,13 +26,13 @@ def shop():
     return loaded.settings
 
 
-def test_the_shop_loads_and_only_its_secrets_are_missing():
+def test_the_shop_loads_its_secrets_are_missing_and_what_it_counts_opens_incidents_too():
     loaded = load_files([SHOP], kinds=KINDS, env={}, strict_secrets=False, now=NOW)
     assert loaded.errors == []
     assert [str(warning).split(": ", 1)[1].split("\n")[0] for warning in loaded.warnings] == [
         f"the variable {name} is not set"
         for name in ("JOBS_TOKEN", "ORDER_HOOK", "ORDER_HOOK_SECRET", "NOC_APPRISE_URL")
-    ]
+    ] + ['each delivery of "jobs" opens an incident of its own too, by rule "default-service" or its like']
     assert [path.name for path in loaded.files] == ["shop.yml", "default.yml"]
 
 
