@@ -226,6 +226,22 @@ def test_a_mail_arrives_whole_in_any_script(mailbox: Callable[..., Mailbox]) -> 
     assert message["Auto-Submitted"] == "auto-generated"
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "[P1] 75% of the resolution time is used: order-db: DiskFull happened – 订单 (INC-2)",
+        " ".join(["[P2]", *["订单", "物流", "停止"] * 15]),
+        "[P3] only ASCII, and so long that it does not stand on one line: " + "the queue grows " * 6,
+    ],
+)
+def test_a_subject_arrives_as_it_was_written(mailbox: Callable[..., Mailbox], title: str) -> None:
+    box = mailbox()
+    send(mail(box.url), Delivery("n", 1, "opened", b"", title, "x"))
+    [(_, _, raw)] = box.mails
+    assert read(raw)["Subject"] == title.strip()[:200]
+    assert max(len(line) for line in raw.split(b"\r\n")) <= 78
+
+
 def test_a_retry_has_the_same_message_id(mailbox: Callable[..., Mailbox]) -> None:
     box = mailbox()
     for attempt in (1, 2):
