@@ -202,8 +202,9 @@ def _said(row: Incident, alert: Alert | None) -> list[str]:
 def _known(problem: Problem | None, what: str) -> list[str]:
     if problem is None:
         return []
-    cause = problem.root_cause or next((cause.entity or cause.service for cause in problem.causes), "")
-    found = [f"{what}: PRB-{problem.id} {problem.title}" + (f", probably because of {cause}" if cause else "")]
+    likeliest = next((f", probably because of {cause.entity or cause.service}" for cause in problem.causes), "")
+    because = f", because of {problem.root_cause}" if problem.root_cause else likeliest
+    found = [f"{what}: PRB-{problem.id} {problem.title}{because}"]
     return [*found, f"Workaround: {problem.workaround}"] if problem.workaround else found
 
 

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from responder.core.alert import Alert
+from responder.core.causes import Cause
 from responder.core.desk import Change, ProblemRow
 from responder.core.outbox import Part
 from responder.core.problem import Problem
@@ -65,6 +66,17 @@ def test_the_text_names_changes_the_problem_and_the_workaround() -> None:
     assert "Changed before: release 1.2 at 2026-01-04 23:59:00 UTC https://ci.example/7\n" in text
     assert "Problem: PRB-4 the disk of db is full\nWorkaround: delete old logs\n" in text
     assert "Known error: PRB-4 the disk of db is full\nWorkaround: delete old logs\n" in text
+
+
+def test_a_root_cause_that_a_person_named_is_not_called_probable() -> None:
+    def said(problem: Problem) -> str:
+        terms = BOOK.terms("shop")
+        return text_of(Part("opened", 1, NOW), incident(), terms, NOW, "http://r", problem=problem).split("Problem: ")[1]
+
+    ranked = replace(PROBLEM, causes=(Cause("db", "db", 0.9, ""),))
+    assert said(ranked).startswith("PRB-4 the disk of db is full, probably because of db\n")
+    named = replace(ranked, root_cause="no rotation of logs")
+    assert said(named).startswith("PRB-4 the disk of db is full, because of no rotation of logs\n")
 
 
 def test_the_title_says_what_happened() -> None:
