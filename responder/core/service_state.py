@@ -50,9 +50,10 @@ def read_out(
         end = f" until {_clock(planned_until, now, zone)}" if planned_until is not None else ""
         return f"{service} is in planned maintenance{end}."
     felt = [row for row in unresolved if row.priority in _FELT and "planned" not in row.flags]
-    said = [f"{service} {_HAPPENED[state]} since {_clock(min(row.started_at for row in felt), now, zone)}."]
+    called = [row for row in felt if row.priority == "P1"] if state == "outage" else felt  # by what the state is called
+    said = [f"{service} {_HAPPENED[state]} since {_clock(min(row.started_at for row in called), now, zone)}."]
     said.append(
-        "It is being worked on." if any(row.acknowledged_at for row in felt) else "It is known to those in charge."
+        "It is being worked on." if any(row.acknowledged_at for row in called) else "It is known to those in charge."
     )
     ends = [reading(row.clock, "resolution", terms.sla, terms.calendar, max(now, row.last_at)).due_at for row in felt]
     if all(end is not None and end > now for end in ends):

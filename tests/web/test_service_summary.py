@@ -44,3 +44,12 @@ def test_a_paused_clock_promises_no_end(api: Client) -> None:
 def test_an_outage_is_called_one(api: Client) -> None:
     api.post("/api/v1/incidents", {"service": "order", "title": "t", "impact": "high", "urgency": "high"})
     assert said(api).startswith("order does not work since 00:0")
+
+
+def test_an_outage_is_not_dated_by_what_was_only_a_nuisance_before(api: Client, house: House) -> None:
+    api.fire("a")
+    api.post("/api/v1/incidents/1/acknowledge", {})
+    house.advance(10 * MINUTE)
+    api.post("/api/v1/incidents", {"service": "order", "title": "t", "impact": "high", "urgency": "high"})
+    began = "order does not work since 00:10 UTC. It is known to those in charge."
+    assert said(api) == f"{began} It is to work again before 04:00 UTC.", "and whole when the last one is over"
