@@ -71,7 +71,9 @@ def test_the_text_names_changes_the_problem_and_the_workaround() -> None:
 def test_a_root_cause_that_a_person_named_is_not_called_probable() -> None:
     def said(problem: Problem) -> str:
         terms = BOOK.terms("shop")
-        return text_of(Part("opened", 1, NOW), incident(), terms, NOW, "http://r", problem=problem).split("Problem: ")[1]
+        return text_of(Part("opened", 1, NOW), incident(), terms, NOW, "http://r", problem=problem).split("Problem: ")[
+            1
+        ]
 
     ranked = replace(PROBLEM, causes=(Cause("db", "db", 0.9, ""),))
     assert said(ranked).startswith("PRB-4 the disk of db is full, probably because of db\n")
