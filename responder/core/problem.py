@@ -166,16 +166,17 @@ def move(problem: Problem, to: State, at: Instant) -> Problem:
 def rated(problem: Problem, causes: tuple[Cause, ...], incidents: int) -> Problem:
     """Return the problem with its causes ranked anew.
 
-    The likeliest names it, unless a person has named it or its root cause.
+    The likeliest names it, unless a person has named it or the service that its root cause lies in.
     """
     if not causes:
         return problem
-    if problem.root_cause or problem.origin == "manual":
+    if problem.origin == "manual":
         return replace(problem, causes=causes)
-    entity = causes[0].service or causes[0].entity
-    alike = "that are alike" if problem.origin == "recur" else "with one cause"
-    title = f"{entity}: {incidents} incident{'s' * (incidents != 1)} {alike}"
-    return replace(problem, causes=causes, service=causes[0].service or problem.service, title=title)
+    service = problem.service if problem.root_cause else causes[0].service or problem.service
+    entity = service if problem.root_cause else causes[0].service or causes[0].entity
+    alike = " that are alike" if problem.origin == "recur" else " with one cause"
+    title = f"{entity}: 1 incident" if incidents == 1 else f"{entity}: {incidents} incidents{alike}"
+    return replace(problem, causes=causes, service=service, title=title)
 
 
 def recurred(problem: Problem, incident: int, at: Instant, *, again: bool = False) -> Problem:

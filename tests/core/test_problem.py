@@ -81,6 +81,14 @@ def test_the_likeliest_cause_names_the_problem_until_a_person_named_the_root():
     assert problem.service == "db"
     problem = rated(replace(problem, root_cause="full disk"), (web,), 3)
     assert problem.service == "db" and problem.causes == (web,)
+    assert problem.title == "db: 3 incidents with one cause"
+
+
+def test_the_title_counts_the_incidents_that_are_left_also_when_the_root_is_named():
+    problem = rated(begun(SPEC, 4, "", 0), (Cause("db", "db", 0.6, ""),), 2)
+    problem = rated(replace(problem, root_cause="full disk", service="san"), problem.causes, 3)
+    assert problem.title == "san: 3 incidents with one cause"
+    assert rated(problem, problem.causes, 1).title == "san: 1 incident"
 
 
 def test_incidents_that_came_again_are_not_said_to_have_one_cause():
