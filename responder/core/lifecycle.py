@@ -165,7 +165,8 @@ def merge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: In
     ancestor: Incident | None = into
     while ancestor is not None:
         if ancestor.id == row.id:
-            raise Invalid("an incident can't become part of itself", "into")
+            loop = f"{name_of(into.id)} is part of {name_of(row.id)} already"
+            raise Invalid("an incident can't become part of itself" if into.id == row.id else loop, "into")
         ancestor = desk.incidents.get(ancestor.parent) if ancestor.parent is not None else None
     if row.parent == into.id:
         return row

@@ -401,7 +401,8 @@ def _on_mistakes(request: Request, raised: RequestValidationError) -> Response:
     mistakes = [{"loc": [_clean(part) for part in e["loc"]], "msg": _clean(words_of(e))} for e in errors]
     loc = mistakes[0]["loc"]
     where = str(loc[1]) if loc[0] == "query" else ".".join(str(part) for part in loc[1:])
-    detail = f"{where}: {mistakes[0]['msg']}" if where else f"the body {mistakes[0]['msg']}"
+    said = mistakes[0]["msg"]  # of the whole body: a sentence of ours, or what the body must be
+    detail = f"{where}: {said}" if where else said if first["type"] == "value_error" else f"the body {said}"
     return _problem(422, detail, errors=mistakes)
 
 

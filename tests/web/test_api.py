@@ -409,6 +409,7 @@ def test_a_parameter_that_is_wrong_gets_422_and_its_name(api: Client, query: str
         ("incidents/1/reopen", {"reason": " "}, "reason: must not be empty"),
         ("incidents/1/reopen", {}, "reason: is missing"),
         ("changes", [], "the body must be an object"),
+        ("incidents", {"service": "order", "title": "t"}, "give priority, or impact and urgency"),
         ("incidents/1/assign", {"to": "a\nb"}, "to: must be one line of text, and not empty"),
         ("incidents/1/note", {"text": "x" * 10_001}, "text: must have at most 10000 characters"),
         ("incidents/1/pause", {"reason": "lunch"}, "reason: must be one of customer, supplier, change"),
@@ -512,3 +513,13 @@ def test_what_is_only_described_costs_nothing_until_the_description_is_asked_for
     assert {
         shape.__name__ for shape in shapes if not getattr(shape, "__pydantic_config__", {}).get("defer_build")
     } == set()
+
+
+def test_incidents_that_would_be_part_of_each_other_are_named(api: Client) -> None:
+    api.fire("a")
+    api.fire("b")
+    api.post("/api/v1/incidents/2/merge", {"into": "INC-1"})
+    refused = problem(api.post("/api/v1/incidents/1/merge", {"into": "INC-2"}), 422)
+    assert refused["detail"] == "INC-2 is part of INC-1 already"
+    refused = problem(api.post("/api/v1/incidents/1/merge", {"into": "INC-1"}), 422)
+    assert refused["detail"] == "an incident can't become part of itself"
