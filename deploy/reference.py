@@ -19,14 +19,15 @@ from responder.config.templates import NAMES
 from responder.core import gauges
 from responder.core.event import KINDS
 from responder.web.app import ROUTES
+from responder.web.auth import MAY, need_of
 from responder.web.bodies import RULE
 
 TARGET: Final = Path(__file__).resolve().parent.parent / "responder" / "REFERENCE.md"
 
 FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "StorageForm": ("storage", {
-        "url": "`sqlite:///FILE` or `postgresql+psycopg://user@host/db`", "schema": "PostgreSQL schema of its own"}),
-    "AuthForm": ("auth", {"mode": "`none` (loopback only) or `tokens`", "tokens": "who may do what"}),
+        "url": "`sqlite:///FILE` (`sqlite:///responder.db`) or `postgresql+psycopg://user@host/db`", "schema": "PostgreSQL schema of its own"}),
+    "AuthForm": ("auth", {"mode": "`none` (default; loopback only) or `tokens`", "tokens": "who may do what"}),
     "TokenForm": ("auth.tokens[]", {
         "name": "shown in timelines as the actor", "token": "the secret",
         "role": "`viewer` reads; `ingest` pushes; `responder` reads, pushes and commands; `admin` does everything"}),
@@ -34,7 +35,8 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "signals": "how long ended occurrences are kept that no incident refers to (30d)",
         "closed_incidents": "how long closed incidents are kept (400d); their events keep their digests for ever"}),
     "PrioritiesForm": ("priorities", {
-        "matrix": "impact -> urgency -> priority", "severity": "value of the `severity` label -> priority"}),
+        "matrix": "impact -> urgency -> priority (high: P1 P2 P3, medium: P2 P3 P4, low: P3 P4 P5)",
+        "severity": "value of the `severity` label -> priority (critical P1, error P2, warning P3, info P5; others P4)"}),
     "TopologyForm": ("topology", {
         "edges": "`{from, to}`: *from* rests on *to*; services, instances, hosts", "file": "JSON list of such edges",
         "from_labels": "`{from: label, to: label}`: edges learned from alerts that carry both",
@@ -108,7 +110,7 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "MetricForm": ("when.metric", {
         "source": "a polled source", "query": "PromQL, or one selector for `scrape` and `probe`", "every": "evaluation interval",
         "open": "the threshold that opens", "close": "its own edge; left out: the contrary of `open`, at once",
-        "no_data": "`keep`, `close` or `open`", "as": "scrape: `value`, `age` or `rate`", "over": "the length of a `rate`"}),
+        "no_data": "`keep`, `close` or `open`", "as": "scrape and probe: `value` (default), `age` (seconds since the instant that it shows) or `rate`", "over": "the length of a `rate`"}),
     "BoundForm": ("when.metric.open, close", {
         "above": "a number", "below": "a number", "outside": "[a, b]", "equal": "a number", "not_equal": "a number",
         "for": "pending time, judged at evaluations"}),
@@ -154,27 +156,27 @@ FORMS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "AlertmanagerSettings": ("sources.NAME, kind: alertmanager", {}),
     "ScrapeSettings": ("sources.NAME, kind: scrape", {}),
     "ProbeSettings": ("sources.NAME, kind: probe", {
-        "method": "GET, HEAD or POST", "valid_status": "200 to 299 if left out", "body_regex": "must be found in the body"}),
+        "method": "GET (default), HEAD or POST", "valid_status": "200 to 299 if left out", "body_regex": "must be found in the body"}),
     "JsonWebhookSettings": ("sources.NAME, kind: webhook", {
         "map": "where things stand in the body", "hmac": "a signature of the body", "token": "a secret that the sender shows"}),
     "MapSettings": ("sources.NAME.map (JMESPath)", {
         "labels": "label -> expression", "annotations": "annotation -> expression",
         "status": "firing or resolved; without it every delivery opens and closes at once", "id": "tells deliveries apart"}),
     "HmacSettings": ("sources.NAME.hmac", {
-        "header": "that carries it", "algorithm": "sha256, sha512 or sha1", "prefix": "before the hex digits", "secret": "the key"}),
+        "header": "that carries it", "algorithm": "sha256 (default), sha512 or sha1", "prefix": "before the hex digits", "secret": "the key"}),
     "PagerDutySettings": ("sources.NAME, kind: pagerduty", {"routing_key": "of `POST /v2/enqueue`; any if left out"}),
     "OnFailure": ("sources.NAME.on_failure", {
-        "for": "how long it may fail", "priority": "of the incident", "service": "of the incident"}),
+        "for": "how long it may fail", "priority": "of the incident (P3)", "service": "of the incident"}),
     "TlsSettings": ("sources.NAME.tls", {
         "ca_file": "who is trusted", "cert_file": "our certificate", "key_file": "its key"}),
     "WebhookSettings": ("channels.NAME, kind: webhook", {"secret": "signs the body: `X-Responder-Signature`"}),
     "EmailSettings": ("channels.NAME, kind: email", {
-        "to": "addresses", "from": "sender", "user": "at the SMTP server", "starttls": "when offered if left out",
-        "smtp": "`smtp://host:port` or `smtps://`", "password": "at the SMTP server"}),
+        "to": "addresses", "from": "sender (responder@localhost)", "user": "at the SMTP server", "starttls": "when offered if left out",
+        "smtp": "`smtp://host:port` or `smtps://`; has to be given", "password": "at the SMTP server"}),
     "AppriseSettings": ("channels.NAME, kind: apprise", {}),
 }  # fmt: skip
 SHARED: Final = {
-    "kind": "which adapter", "url": "where it is", "timeout": "of one request (10s)", "every": "how often it is asked",
+    "kind": "which adapter", "url": "where it is; has to be given", "timeout": "of one request (10s)", "every": "how often it is asked (30s)",
     "on_failure": "the incident that opens when its polls fail", "username": "basic authentication",
     "password": "basic authentication", "token": "sent as `Authorization: Bearer`", "headers": "sent with every request",
     "tls": "files of the connection", "bundle": "after a first message, how long the rest waits to go as one (30s)",
@@ -190,6 +192,41 @@ TOP: Final = {
     "services": "the catalogue", "flows": "hand-over stages", "rules": "signals to incidents", "problems": "incidents to problems",
     "maintenance": "planned windows", "tests": "of the rules, for `responder test`", "sources": "where signals come from",
     "channels": "where messages go",
+}  # fmt: skip
+
+
+OWN: Final[Mapping[str, Mapping[str, str]]] = {
+    "/": {"GET": "What there is."},
+    "/-/healthy": {"GET": "200 while the process answers."},
+    "/-/ready": {"GET": "200 while signals are taken, else 503 with the reason."},
+    "/-/reload": {"POST": "Load the configuration again; 500 with every mistake, and then nothing has changed."},
+    "/metrics": {"GET": "For Prometheus."},
+    "/openapi.json": {"GET": "What describes `/api/v1`: every body, parameter and answer."},
+    "/v2/enqueue": {"POST": "PagerDuty Events v2; with a `routing_key` of a source, that is the secret."},
+    "/webhooks/{name}": {"POST": "`alertmanager`, `grafana`, or the name of a source of kind `webhook`, whose `token` or `hmac` is the secret."},
+    "/api/v2/alerts": {"GET": "Alertmanager: alerts, by `filter`, `active`, `silenced`, `inhibited`, `unprocessed`, `receiver`.", "POST": "Alertmanager: what Prometheus sends."},
+    "/api/v2/alerts/groups": {"GET": "Alertmanager: the same, grouped by the rules that match."},
+    "/api/v2/silences": {"GET": "Alertmanager: silences, by `filter`.", "POST": "Alertmanager: make or change one."},
+    "/api/v2/silence/{id}": {"GET": "Alertmanager: one silence.", "DELETE": "Alertmanager: it ends now."},
+    "/api/v2/status": {"GET": "Alertmanager: version, and since when it runs."},
+    "/api/v2/receivers": {"GET": "Alertmanager: the ids of the rules, and `none`."},
+    "/s/{token}": {"GET": "The page on which a customer rates a service.", "POST": "The rating."},
+}  # fmt: skip
+"""The routes of ``web/app.py``; one without words stops this, as a setting does."""
+FACT_LABELS: Final[Mapping[str, str]] = {
+    "calendar_open": "calendar", "calendar_valid_until_timestamp_seconds": "calendar",
+    "incident_resolution_seconds": "service priority", "incident_response_seconds": "service priority",
+    "incident_restore_seconds": "service", "incident_stage_seconds": "stage", "incident_stages_overdue_total": "service stage",
+    "incidents_cancelled_total": "service reason", "incidents_change_related_total": "service", "incidents_correlated_total": "service",
+    "incidents_opened_total": "service priority source", "incidents_reopened_total": "service priority",
+    "incidents_resolved_total": "service priority resolution", "incidents_unresolved": "service priority state",
+    "known_errors_unresolved": "service", "problems_opened_total": "service origin", "problems_unresolved": "service state",
+    "satisfaction_responses_total": "service score", "service_availability_objective_ratio": "service",
+    "service_downtime_seconds_total": "service kind", "service_failures_total": "service", "service_info": "service team org supplier",
+    "service_state": "service state", "service_time_seconds_total": "service", "sla_at_risk": "service target",
+    "sla_breaches_total": "service priority target", "sla_next_due_timestamp_seconds": "service target",
+    "sla_objective_ratio": "service target", "sla_outcomes_total": "service priority target outcome", "sla_overdue": "service target",
+    "sla_target_seconds": "service priority target",
 }  # fmt: skip
 
 
@@ -264,13 +301,27 @@ def routes() -> Iterator[str]:
     class _Nothing:
         """The routes are known without a daemon."""
 
-    yield "| route | methods |\n|---|---|\n"
+    yield "With `auth.mode: tokens`, *who* is the least of roles that may: `viewer` and `ingest` stand side by side, `responder` does what both do, `admin` everything.\n\n"
+    yield "| route | what | who |\n|---|---|---|\n"
     for route in ROUTES:
-        yield f"| `{route}` | |\n"
+        for method, said in OWN[route].items():
+            yield f"| `{method} {route}` | {said} | {_who(method, route)} |\n"
     for path, methods in sorted(build_api(_Nothing()).openapi()["paths"].items()):  # type: ignore[arg-type]
-        said = ", ".join(f"{method.upper()} {of.get('summary', '')}".strip() for method, of in methods.items())
-        yield f"| `{path}` | {said} |\n"
+        for method, of in methods.items():
+            said = of.get("description") or of["summary"]
+            yield f"| `{method.upper()} {path}` | {said} | {_who(method.upper(), path)} |\n"
     yield f"\n{RULE}\n"
+
+
+def _who(method: str, route: str) -> str:
+    """Return the least of roles that may ask; the two lowest may both do what a scrape needs."""
+    if route.startswith("/s/"):
+        return "who has the link"
+    need = need_of(method, route)
+    if need == "nothing":
+        return "everybody"
+    roles = [role for role in ("viewer", "ingest", "responder", "admin") if need in MAY[role]]
+    return " ".join(roles[:2]) if need == "scrape" else roles[0]
 
 
 def metric_names() -> dict[str, str]:
@@ -283,8 +334,18 @@ def metric_names() -> dict[str, str]:
     return found
 
 
+def metric_labels() -> dict[str, str]:
+    """Return the labels of every metric, in their order."""
+    found = {metrics.P + name: labels for name, labels in FACT_LABELS.items()}
+    for counted in metrics.counted():
+        [family] = counted.describe()
+        found[family.name + ("_total" if family.type == "counter" else "")] = " ".join(counted._labelnames)
+    return found
+
+
 def write() -> str:
     """Return the whole page."""
+    labels = metric_labels()
     parts = [
         "# Reference\n\nMade by `make docs` from the code; a test holds the two together.\n",
         "\n## Commands\n\n", *commands(),
@@ -292,7 +353,7 @@ def write() -> str:
         *settings(),
         "\n## Templates\n\n", *templates(),
         "\n## Routes\n\n", *routes(),
-        "\n## Metrics\n\n| name | what |\n|---|---|\n", *(f"| `{n}` | {t} |\n" for n, t in sorted(metric_names().items())),
+        "\n## Metrics\n\n| name | what | labels |\n|---|---|---|\n", *(f"| `{n}` | {t} | {labels[n]} |\n" for n, t in sorted(metric_names().items())),
         "\n## Kinds of event\n\nIn `data`, instants are RFC 3339 and spans are seconds under a name with `_s`. Kinds may be added: pass over those you do not know.\n\n| kind | what happened |\n|---|---|\n", *(f"| `{kind}` | {text} |\n" for kind, text in KINDS.items()),
     ]  # fmt: skip
     return "".join(parts)

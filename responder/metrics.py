@@ -153,8 +153,13 @@ def _escaped(text: str) -> str:
 
 def process_families() -> Iterable[Metric]:
     """Return what is counted here, without the facts."""
-    for metric in (value for value in globals().values() if isinstance(value, MetricWrapperBase)):
+    for metric in counted():
         yield from metric.describe()
+
+
+def counted() -> Iterator[MetricWrapperBase]:
+    """Yield the metrics that this process counts."""
+    yield from (value for value in globals().values() if isinstance(value, MetricWrapperBase))
 
 
 def begin_at_zero(rules: Iterable[Rule], polled: Iterable[str], pushed: Iterable[str]) -> None:

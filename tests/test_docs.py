@@ -1,6 +1,7 @@
 """What users can meet is documented: undocumented means failing."""
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -48,8 +49,6 @@ def test_every_kind_of_event_is_documented() -> None:
 
 def test_every_kind_of_event_that_the_code_writes_is_known() -> None:
     """A kind that is spelt in a call and not in the table would be refused by no other test."""
-    import re
-
     from responder.core.event import KINDS
 
     written = set()
@@ -76,3 +75,21 @@ def test_every_command_says_what_it_does(reference: ModuleType) -> None:
 def test_every_pack_is_named_in_the_rules_readme() -> None:
     readme = (ROOT / "rules" / "README.md").read_text()
     assert not [pack.stem for pack in (ROOT / "rules").glob("*.yml") if pack.stem not in readme]
+
+
+def test_the_labels_of_every_fact_are_those_of_its_series(reference: ModuleType) -> None:
+    """What a house shows that has an open incident, holidays, objectives and availability."""
+    from responder.core import gauges
+    from tests.shop import HOUSE, Shop
+
+    shop = Shop(
+        house=HOUSE.replace("  always: {timezone: UTC", "  always: {holidays: ['2026-12-25'], timezone: UTC").replace(
+            "warn_at: [50]", "objective: {response: 0.9}"
+        )
+    )
+    shop.fire()
+    shown = set(gauges.zeros(shop.book))
+    for name, series in gauges.now(shop.book, shop.resident.incidents.values(), [], shop.now).items():
+        shown |= {(name, labels) for labels in series}
+    found = {(re.sub("_(count|sum)$", "", name), " ".join(label for label, _ in labels)) for name, labels in shown}
+    assert found == set(reference.FACT_LABELS.items())
