@@ -1,4 +1,4 @@
-"""Fingerprints of many label sets at once, at a quarter of the cost of one after another.
+"""What alerts are shown as: fingerprints of many label sets at once, at a quarter of the cost of one after another.
 
 FNV-1a is a chain of ``h = (h ^ byte) * prime``, one byte after another, and in Python each
 step costs what an addition of two large integers costs. So the chains of many label sets run
@@ -7,9 +7,11 @@ side by side in the lanes of one large integer: 128 bits a lane, of which a prod
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
-from responder.core.signal import Labels, fingerprint
+from responder.core.alert import Alert
+from responder.core.signal import Labels, fingerprint, identity
 
 _OFFSET, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, 0xFFFFFFFFFFFFFFFF
 _LANE: Final = 128
@@ -18,8 +20,32 @@ _FEWEST: Final = 4
 """Below this many, lanes do not pay."""
 _LONGEST: Final = 512
 """Bytes; longer rows would make all the others wait."""
+REMEMBERED: Final = 262_144
+"""Fingerprints that are kept at most."""
 _ONES = sum(1 << _LANE * lane for lane in range(_LANES))
 _STATES, _BYTES, _START = _ONES * _MASK, _ONES * 0xFF, _ONES * _OFFSET
+
+
+class Shown:
+    """Under which fingerprints alerts are shown, remembered: dashboards ask for the same ones every minute."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}
+
+    def of(self, alerts: Sequence[Alert]) -> list[int]:
+        """Return :func:`responder.core.signal.shown_fingerprint` of each alert, as a number without a sign."""
+        known = self._known
+        unknown = {alert.identity: alert.labels for alert in alerts if alert.identity not in known}
+        if len(known) + len(unknown) > REMEMBERED:
+            known = {}
+            unknown = {alert.identity: alert.labels for alert in alerts}
+        rest = iter(unknown.items())
+        while page := list(islice(rest, _LANES)):  # more at once would let nobody else run meanwhile
+            for (known_by, labels), fp in zip(page, fingerprints([labels for _, labels in page]), strict=True):
+                known[known_by] = (fp if known_by == identity(labels) else known_by) & _MASK
+        if len(known) <= REMEMBERED:
+            self._known = known
+        return [known[alert.identity] for alert in alerts]
 
 
 def fingerprints(label_sets: Sequence[Labels]) -> list[int]:

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from responder import metrics
 from responder.core.alert import Alert
+from responder.core.fingerprints import Shown
 from responder.core.matcher import Matcher, parse_matcher
 from responder.core.rule import Holds
 from responder.core.signal import Instant, Signal
@@ -130,7 +131,7 @@ class AlertmanagerApi:
     """Answers what comes to ``/api/v2``."""
 
     def __init__(self, backend: Backend, decoder: Decoder) -> None:
-        self._backend, self._decoder = backend, decoder
+        self._backend, self._decoder, self._shown = backend, decoder, Shown()
         self._routes: Mapping[str, Mapping[str, Handler]] = {
             "/alerts": {"GET": self._get_alerts, "POST": self._post_alerts},
             "/alerts/groups": {"GET": self._get_groups},
@@ -207,7 +208,9 @@ class AlertmanagerApi:
 
     def _snapshot(self) -> Snapshot:
         backend = self._backend
-        return Snapshot(backend.now(), backend.alerts(), backend.silences(), backend.receivers_of, backend.group_by)
+        return Snapshot(
+            backend.now(), backend.alerts(), backend.silences(), backend.receivers_of, backend.group_by, self._shown.of
+        )
 
     def _query(self, scope: Scope) -> Query:
         given = http.query_of(scope)

@@ -16,11 +16,10 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from responder.core.alert import Alert
-from responder.core.fingerprints import fingerprints
 from responder.core.instant import EARLIEST, LATEST
 from responder.core.matcher import Matcher
 from responder.core.rule import Holds
-from responder.core.signal import Instant, fingerprint_text, identity
+from responder.core.signal import Instant, fingerprint_text
 from responder.core.silence import Silences
 from responder.web.decode import RESOLVE_TIMEOUT
 
@@ -42,8 +41,8 @@ class Query(Struct, frozen=True):
     silenced: bool = True
 
 
-Found: TypeAlias = tuple[str, Alert]
-"""An alert and its fingerprint."""
+Found: TypeAlias = tuple[int, Alert]
+"""An alert behind its fingerprint, a number without a sign."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -54,6 +53,8 @@ class Snapshot(Struct, frozen=True):
     silences: Silences
     receivers_of: Callable[[Alert], Sequence[str]]
     group_by: Callable[[str], Sequence[str]]
+    shown: Callable[[Sequence[Alert]], Sequence[int]]
+    """Their fingerprints."""
 
 
 class Receiver(Struct):
@@ -118,10 +119,7 @@ def select(snapshot: Snapshot, query: Query) -> list[Found]:
     if not (query.active and query.silenced):
         silencing = snapshot.silences.silencing
         found = [a for a in found if (query.silenced if silencing(a.labels, now) else query.active)]
-    named = [a.identity != identity(a.labels) for a in found]  # by its source, by which it is shown
-    prints = [fingerprint_text(fp) for fp in fingerprints([a.labels for a in found])]
-    shown = [fingerprint_text(a.identity) if own else text for a, own, text in zip(found, named, prints, strict=True)]
-    return sorted(zip(shown, found, strict=True), key=itemgetter(0))
+    return sorted(zip(snapshot.shown(found), found, strict=True), key=itemgetter(0))
 
 
 def _quick(matcher: Matcher) -> Holds:
@@ -188,13 +186,13 @@ def _array(items: Sequence[T], show: Callable[[T], object]) -> Iterator[bytes]:
     yield b"]" if items else b"[]"
 
 
-def _gettable(snapshot: Snapshot, fingerprint: str, alert: Alert, names: Sequence[str]) -> _Gettable:
+def _gettable(snapshot: Snapshot, fingerprint: int, alert: Alert, names: Sequence[str]) -> _Gettable:
     silenced_by = snapshot.silences.silencing(alert.labels, snapshot.now)
     ends_at = alert.ends_at if alert.ends_at is not None else snapshot.now + RESOLVE_TIMEOUT
     return _Gettable(
         alert.annotations,
         instant_text(ends_at),
-        fingerprint,
+        fingerprint_text(fingerprint),
         [Receiver(name) for name in names],
         instant_text(alert.since),
         _Status("suppressed" if silenced_by else "active", silenced_by),
