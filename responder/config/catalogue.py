@@ -48,7 +48,7 @@ from responder.core.catalogue import (
     Stage,
     Team,
     TopologySpec,
-    meant_service,
+    meant_name,
 )
 from responder.core.causes import Weights
 from responder.core.instant import format_span, parse_span
@@ -279,7 +279,7 @@ def _lint_nodes(draft: Draft, edges: list[tuple[str, str]], places: Mapping[str,
     services, misspelt = draft.names("services"), []
     counts = Counter(name for edge in edges for name in edge)
     for name, place in places.items():
-        meant = meant_service(name, services) if counts[name] == 1 else None
+        meant = meant_name(name, services) if counts[name] == 1 else None
         if meant is not None:
             hint = f'did you mean "{meant}"? A host or an instance of this name would be fine'
             draft.report.warn(place.mark(), f'there is no service "{name}"', hint)

@@ -40,13 +40,13 @@ class Service(Struct, frozen=True):
     description: str = ""
 
 
-def meant_service(name: str, services: Collection[str]) -> str | None:
-    """Return the service whose misspelt name this is; None for a service, and for what may be another thing.
+def meant_name(name: str, known: Collection[str]) -> str | None:
+    """Return the service or team whose misspelt name this is; None for a known one, and for what may be another thing.
 
     ``order-2``, ``order:9090`` and ``order@eu`` may be instances of ``order``, ``node-6`` the neighbour of ``node-5``;
     ``orders`` is neither.
     """
-    for near in () if name in services else get_close_matches(name, services, n=1, cutoff=0.8):
+    for near in () if name in known else get_close_matches(name, known, n=1, cutoff=0.8):
         if not re.match(rf"{re.escape(near)}[-_.:@/0-9]", name) and _unnumbered(near) != _unnumbered(name):
             return near
     return None

@@ -1,7 +1,7 @@
 """People command: incidents, silences, changes; each command is one item of the queue."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,7 @@ from responder.core import (
     satisfaction,
 )
 from responder.core.book import Book
-from responder.core.catalogue import meant_service
+from responder.core.catalogue import meant_name
 from responder.core.desk import Change, Desk, ProblemRow
 from responder.core.event import Actor, Event
 from responder.core.incident import Incident
@@ -174,6 +174,7 @@ def command(item: Command, desk: Desk, book: Book, now: Instant, careful: bool) 
     row = lifecycle.pass_time(desk, book, row, now)
     if item.version is not None and item.version != row.version:
         raise Outdated(f"INC-{row.id} has version {row.version}, not {item.version}")
+    _refuse_misspelt(book, item.args, item.actor)
     return incident_commands.command(desk, book, item.name, row, item.args, now, item.actor)
 
 
@@ -183,16 +184,27 @@ def open_by_hand(item: OpenByHand, desk: Desk, book: Book, now: Instant, careful
     Raises:
         lifecycle.Invalid: The service is misspelt.
     """
-    _refuse_misspelt(book, item.opening.service)
+    _refuse_misspelt(book, {"service": item.opening.service}, item.actor)
     incident = lifecycle.open_incident(desk, book, item.opening, now, item.actor)
     return problems.after_reporting(desk, book, incident, now)
 
 
-def _refuse_misspelt(book: Book, service: str) -> None:
-    """Refuse a name that is nearly one of the catalogue; others may arrive in labels as well, and name services too."""
-    meant = meant_service(service, book.services)
-    if meant is not None:
-        raise lifecycle.Invalid(f'there is no service "{service}"; did you mean "{meant}"?', "service")
+_NAMES: Final = {"service": "service", "to": "team", "owner": "team", "lead": "team"}
+"""What a field of a command names, or should."""
+
+
+def _refuse_misspelt(book: Book, args: Mapping[str, Any], actor: Actor) -> None:
+    """Refuse a name that is nearly one of the catalogue.
+
+    Other services arrive in labels as well, and other owners are people: who leads a team, or
+    commands here, may be called nearly as a team is.
+    """
+    people = {actor.name, *(team.lead for team in book.teams.values())}
+    for field, what in _NAMES.items():
+        name = args.get(field) or ""
+        meant = meant_name(name, book.services if what == "service" else book.teams)
+        if meant is not None and (what == "service" or name not in people):
+            raise lifecycle.Invalid(f'there is no {what} "{name}"; did you mean "{meant}"?', field)
 
 
 def problem_command(item: ProblemCommand, desk: Desk, book: Book, now: Instant, careful: bool) -> ProblemRow:
@@ -206,11 +218,17 @@ def problem_command(item: ProblemCommand, desk: Desk, book: Book, now: Instant, 
         raise NotFound(f"there is no problem PRB-{item.problem}")
     if item.version is not None and item.version != row.version:
         raise Outdated(f"PRB-{item.problem} has version {row.version}, not {item.version}")
+    _refuse_misspelt(book, item.args, item.actor)
     return problem_commands.command(desk, book, item.name, row, item.args, now, item.actor)
 
 
 def open_problem(item: OpenProblem, desk: Desk, book: Book, now: Instant, careful: bool) -> ProblemRow:
-    """Open a problem by hand."""
+    """Open a problem by hand.
+
+    Raises:
+        lifecycle.Invalid: The service or the owner is misspelt, or there is no such incident.
+    """
+    _refuse_misspelt(book, item.args, item.actor)
     return problem_commands.open_by_hand(desk, book, item.args, now, item.actor)
 
 
@@ -246,7 +264,7 @@ def record_change(item: RecordChange, desk: Desk, book: Book, now: Instant, care
     Raises:
         lifecycle.Invalid: The service is misspelt.
     """
-    _refuse_misspelt(book, item.service)
+    _refuse_misspelt(book, {"service": item.service}, item.actor)
     change = Change(desk.head.next_change, item.at if item.at is not None else now, item.service, item.kind,
                     item.version, item.url)  # fmt: skip
     desk.head.next_change += 1

@@ -286,6 +286,28 @@ def test_a_service_that_is_misspelt_by_hand_is_refused_and_one_outside_the_catal
             assert api.post(f"/api/v1/{path}", body | {"service": other}).status_code == 201
 
 
+def test_a_team_that_is_misspelt_by_hand_is_refused_and_a_person_is_not(api: Client) -> None:
+    api.fire("a")
+    told = 'there is no team "order-opss"; did you mean "order-ops"?'
+    by_hand = {"title": "t", "owner": "noc"}
+    assert api.post("/api/v1/problems", by_hand | {"incidents": ["INC-1"]}).status_code == 201
+    for path, body in (
+        ("incidents/1/assign", {"to": "order-opss"}),
+        ("incidents/1/handover", {"to": "order-opss"}),
+        ("incidents/1/major", {"lead": "order-opss", "every": "30m"}),
+        ("problems/1/assign", {"to": "order-opss"}),
+        ("problems/1/action", {"owner": "order-opss", "text": "t", "due": "2026-02-01T00:00:00Z"}),
+        ("problems", by_hand | {"owner": "order-opss"}),
+    ):
+        assert problem(api.post(f"/api/v1/{path}", body), 422)["detail"] == told
+    told = 'there is no service "ordr"; did you mean "order"?'
+    assert problem(api.post("/api/v1/problems/1/cause", {"text": "t", "service": "ordr"}), 422)["detail"] == told
+    for person in ("nina", "order-lead", "order-ops-2"):
+        assert api.post("/api/v1/incidents/1/assign", {"to": person}).json()["owner"] == person
+    answer = api.post("/api/v1/incidents/1/assign", {"to": "order-opz"}, by="order-opz")
+    assert answer.json()["owner"] == "order-opz", "who commands here is known"
+
+
 def test_a_change_is_linked_to_what_breaks_soon_after(api: Client, house: House) -> None:
     made = api.post(
         "/api/v1/changes", {"service": "order", "kind": "release", "version": "1.4.2", "url": "http://ci/7"}
