@@ -414,7 +414,8 @@ def _share(node: Node, order: list[Node], part: float) -> str:
 def _observed(best: Clue, start: Instant) -> str:
     late = best.first_at - start
     when = f"{format_span(late)} after the start" if late >= SECOND else "at the start"
-    return f"{best.fact.words} {when}, in {best.slow * 100:.0f} % of earlier problems"
+    earlier = f"{best.slow * 100:.0f} % of earlier problems" if best.slow else "no earlier problem"
+    return f"{best.fact.words} {when}, in {earlier}"
 
 
 def _hash(*parts: str) -> int:
