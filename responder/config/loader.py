@@ -134,7 +134,8 @@ class _Files:
             with path.open("rb") as file:
                 text = decode(file.read(MAX_BYTES + 1), name)
         except OSError as error:
-            self.report.error(asked or Mark(name), f"{name} can't be read: {error.strerror}")
+            which = "the file" if asked is None else name
+            self.report.error(asked or Mark(name), f"{which} can't be read: {error.strerror}")
         except ConfigError as error:
             self.report.errors.append(error)
         else:
