@@ -82,7 +82,7 @@ def text_of(
         *_known(problem, "Problem"),
         *_known(error, "Known error"),
         f"Runbook: {row.runbook}" if row.runbook else "",
-        f"For the customer to answer: {link}" if link is not None else "",
+        f"For the customer to answer: {link}" if link is not None else _unanswered(part, row),
         f"Details: {url}/api/v1/incidents/{name_of(row.id)}",
         f"Sent here because {', '.join(tried)} could not be reached." if tried else "",
     ]
@@ -206,6 +206,13 @@ def _known(problem: Problem | None, what: str) -> list[str]:
     because = f", because of {problem.root_cause}" if problem.root_cause else likeliest
     found = [f"{what}: PRB-{problem.id} {problem.title}{because}"]
     return [*found, f"Workaround: {problem.workaround}"] if problem.workaround else found
+
+
+def _unanswered(part: Part, row: Incident) -> str:
+    """Return the reminder that a customer has not answered by the end of the stage; its owner has the link."""
+    if part.event != "overdue" or row.state != "resolved" or row.asked_at is None or row.score is not None:
+        return ""
+    return f"No answer yet: the customer was asked at {_clock(row.asked_at)}"
 
 
 def _promises(row: Incident, terms: Terms, now: Instant) -> list[str]:

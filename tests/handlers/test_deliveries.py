@@ -225,6 +225,8 @@ def test_the_message_of_the_stage_that_asks_the_customer_holds_the_link_and_no_o
     told = [(m.part.event, m.part.about.get("stage"), link in m.text, link in m.body) for _, m in post.sent]
     assert [entry for entry in told if entry[2] or entry[3]] == [("stage", "inform", True, True)]
     assert ("overdue", "inform", False, False) in told and ("stage", "verify", False, False) in told
+    [late] = [m.text for _, m in post.sent if m.part.event == "overdue"]
+    assert "\nNo answer yet: the customer was asked at 2026-01-05 00:00:00 UTC\n" in late, "a reminder to the lead"
     [message] = [m for _, m in post.sent if link in m.text]
     assert f"\nFor the customer to answer: {link}\n" in message.text
     assert msgspec.json.decode(message.body)["incident"]["satisfaction"]["link"] == link
