@@ -75,13 +75,14 @@ def compile_rules(draft: Draft, kinds: SourceKinds, priorities: PrioritySpec) ->
     rules: dict[str, tuple[Rule, Place]] = {}
     waits: list[Reference] = []
     absorbs: list[Reference] = []
+    absent: set[str] = set()
     for entry in draft.named("rules"):
         errors = len(draft.report.errors)
         with draft.report.entry():
             form = check(RuleForm, entry.raw, entry.place, draft.report)
             if form is None:
                 continue
-            compiler = _Compiler(draft, entry, form, kinds, priorities)
+            compiler = _Compiler(draft, entry, form, kinds, priorities, absent)
             rule = compiler.rule()
         if len(draft.report.errors) == errors:
             rules[form.id] = rule, entry.place
@@ -117,10 +118,10 @@ class _Compiler:
     """Compiles one rule."""
 
     def __init__(
-        self, draft: Draft, entry: Entry, form: RuleForm, kinds: SourceKinds, priorities: PrioritySpec
+        self, draft: Draft, entry: Entry, form: RuleForm, kinds: SourceKinds, priorities: PrioritySpec, absent: set[str]
     ) -> None:
         self.draft, self.report, self.place, self.form = draft, draft.report, entry.place, form
-        self.kinds, self.priorities = kinds, priorities
+        self.kinds, self.priorities, self.absent = kinds, priorities, absent
         self.waits: list[Reference] = []
 
     def rule(self) -> Rule:
@@ -273,7 +274,10 @@ class _Compiler:
     def source(self, name: str, place: Place, asked: bool) -> None:
         """Check a reference to a source; *asked*: one that can be asked a query."""
         if not self.draft.names("sources"):  # a rule pack on its own
-            self.report.warn(place.mark(), f'no source is configured, so there is no "{name}"')
+            if name not in self.absent:
+                self.absent.add(name)
+                hint = f"name it in the file that includes this one: sources: {{{name}: {{kind: ..., url: ...}}}}"
+                self.report.warn(place.mark(), f'no source is configured: rules that name "{name}" hear nothing', hint)
             return
         self.draft.refer("sources", name, place)
         _, model = self.kinds.get(name, ("", None))

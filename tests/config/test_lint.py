@@ -142,9 +142,12 @@ def test_warnings_in_less_than_a_percent_are_told():
 
 
 def test_a_rule_pack_on_its_own_has_no_sources():
-    assert warnings(metric("up").replace(SOURCES, "")) == [
-        'responder.yml:1:49: no source is configured, so there is no "p"'
-    ]
+    alone = metric("up").replace(SOURCES, "")
+    several = alone.removesuffix("]") + ", " + alone.removeprefix("rules: [").replace("id: r", "id: s")
+    assert warnings(several) == [
+        'responder.yml:1:49: no source is configured: rules that name "p" hear nothing\n'
+        "  hint: name it in the file that includes this one: sources: {p: {kind: ..., url: ...}}"
+    ], "once"
 
 
 @pytest.mark.parametrize(
