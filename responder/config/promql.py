@@ -1,4 +1,4 @@
-"""The little of PromQL that a warning needs; parsing it whole is Prometheus's business."""
+"""The little of PromQL that can be told without a server; parsing it whole is Prometheus's business."""
 
 import re
 from typing import Final
@@ -12,6 +12,26 @@ _TOKEN = re.compile(
 )
 _COMPARISONS: Final = ("==", "!=", ">", "<", ">=", "<=")
 _OPEN, _CLOSE = "([{", ")]}"
+
+
+def mistake(query: str) -> tuple[int, str, str] | None:
+    """Return where no dialect can read the query, why, and a hint; None if that is for its server to say."""
+    opened: list[tuple[str, int]] = []
+    names = {token.lower() for token in _tokens(query)}
+    for match in _TOKEN.finditer(query):
+        if match.lastgroup != "sign":
+            continue
+        sign, at = match["sign"], match.start("sign")
+        if sign in _OPEN:
+            opened.append((sign, at))
+        elif sign in _CLOSE:
+            if not opened or _OPEN.index(opened.pop()[0]) != _CLOSE.index(sign):
+                return at, f"the query closes a {sign} that it did not open", ""
+        elif sign in "\"'`":
+            return at, "a quoted text of the query does not end", ""
+        elif sign in ("=", "=~", "!~") and "{" not in [bracket for bracket, _ in opened] and "with" not in names:
+            return at, f"{sign} stands outside of {{}} in the query", "compare with ==" if sign == "=" else ""
+    return (opened[-1][1], f"the query does not close its {opened[-1][0]}", "") if opened else None
 
 
 def kept_labels(query: str) -> set[str] | None:

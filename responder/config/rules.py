@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
+from responder.config import promql
 from responder.config.checking import Place, check
 from responder.config.draft import Draft, Entry
 from responder.config.errors import Report, did_you_mean
@@ -204,6 +205,11 @@ class _Compiler:
             settings.check_query(text)
         except ValueError as error:
             self.report.error(place.mark(), str(error), "PromQL is for sources of kind prometheus")
+            return
+        wrong = promql.mistake(text)
+        if wrong is not None:
+            at, said, hint = wrong
+            self.report.error(place.inside(at), said, hint)
 
     def bound(self, form: BoundForm, place: Place) -> Bound:
         given = [op for op in _BOUNDS if getattr(form, op) is not None]

@@ -151,6 +151,37 @@ def test_a_rule_pack_on_its_own_has_no_sources():
 
 
 @pytest.mark.parametrize(
+    ("query", "at", "said"),
+    [
+        ("max by (region (up)", 7, "the query does not close its ("),
+        ("max by (region)) (up)", 15, "the query closes a ) that it did not open"),
+        ("rate(up[5m)", 10, "the query closes a ) that it did not open"),
+        ('up{job="a} > 0', 7, "a quoted text of the query does not end"),
+        ("up = 0", 3, "= stands outside of {} in the query"),
+        ("up =~ 'a'", 3, "=~ stands outside of {} in the query"),
+    ],
+)
+def test_a_query_that_no_dialect_can_read_is_told_where_it_breaks(query: str, at: int, said: str):
+    found = promql.mistake(query)
+    assert found is not None
+    assert found[:2] == (at, said)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'sum by (a) (rate(up{job=~"[a-z)]+", x!="(", y="}"}[5m:1m] offset -1h)) > bool 0',
+        "up{a='\\'(', b=`\\`} @ 1 # a comment with (",
+        'WITH (x = up{a="b"}) x == 0',
+        '{"a.b", c="d"}',
+        "up == 0 unless on (job) {x!~'['}",
+    ],
+)
+def test_a_query_that_some_dialect_can_read_is_left_to_its_server(query: str):
+    assert promql.mistake(query) is None
+
+
+@pytest.mark.parametrize(
     ("query", "kept"),
     [
         ("sum by (a, b) (x)", {"a", "b"}),

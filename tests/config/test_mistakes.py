@@ -240,6 +240,9 @@ RULES = {
         '1:44: unknown key "incident"\n  hint: it stands further out, beside when'
     ),
     "rules: [{id: r, by: [], when: {event: {}}, title: t}]": '1:44: unknown key "title"\n  hint: it stands under incident',
+    metric("no_data: keep, open: {above: 1}").replace("query: up", "query: up = 0"): (
+        "1:65: = stands outside of {} in the query\n  hint: compare with =="
+    ),
     metric("open: {above: 1}"): (
         '1:40: missing key "no_data"\n  hint: what a series that is missing means: keep, close or open'
     ),

@@ -73,7 +73,7 @@ BLOCKS = """\
       metric:
         query: |  # the words begin beneath
           sum(up) by (job)
-            / on ((job) count(up)
+            / on (job) and count(up)
         source: prometheus
         every: 30s
         open: {above: 1}
@@ -98,7 +98,7 @@ def test_queries_that_prometheus_refuses_are_told_with_the_place_where_it_stumbl
         SOURCE.replace("}}\n", '}, page: {kind: scrape, url: "http://127.0.0.1:1"}}\n')
         + "rules:\n"
         + rule.format("good", "up", "prometheus")
-        + rule.format("bad", "sum by (job (up)", "prometheus")
+        + rule.format("bad", "sum by job (up)", "prometheus")
         + rule.format("range", "up[5m]", "prometheus")
         + rule.format("word", "no_such_function(up)", "prometheus")
         + rule.format("page", "up", "page")
@@ -113,8 +113,8 @@ def test_queries_that_prometheus_refuses_are_told_with_the_place_where_it_stumbl
         line, column, rule_, *_ = said.split(":")
         stumbles[rule_.split('"')[1]] = text[int(line) - 1][int(column) - 1 :][:12], int(line)
     assert stumbles == {
-        "bad": ("(up)', every", 4), "range": ("'up[5m]', ev", 5), "word": ("no_such_func", 6),
-        "literal": ("(job) count(", 14), "folded": ("~'y'}\"}}", 22), "escaped": ('"up{a=\\"b\\"}', 27),
+        "bad": ("job (up)', e", 4), "range": ("'up[5m]', ev", 5), "word": ("no_such_func", 6),
+        "literal": ("count(up)", 14), "folded": ("~'y'}\"}}", 22), "escaped": ('"up{a=\\"b\\"}', 27),
     }, result.stderr  # fmt: skip
     assert "parse error" in lines[0] and total == "6 errors, 0 warnings"
 
