@@ -154,9 +154,7 @@ class Daemon:
             self._loop.call_soon_threadsafe(self.dispatcher.look)
         if not log.isEnabledFor(logging.INFO):
             return
-        for event in events:
-            if event.kind == "loaded":
-                continue  # who loads it says so, with more of it
+        for event in (each for each in events if each.kind != "loaded"):  # of that, reload says more
             message, fields = event_words(event, desk)
             log.info("%s", message, extra=fields)
 
