@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final, Literal, cast
 from zlib import crc32
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -40,7 +40,8 @@ class Polled(Struct):
     """None: the list of alerts."""
     last_at: Instant | None = None
     """The evaluation before, as far as it went well."""
-    failing: bool = False
+    failing: Literal["", "source", "query"] = ""
+    """What is at fault since it is not answered."""
     asking: bool = False
 
 
@@ -51,6 +52,8 @@ class Poller:
         self._intake, self._clock, self.polled = intake, clock, polled
         self._scheduler: AsyncIOScheduler | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unanswered: Counter[str] = Counter()
+        """How many polls of a source fail that are not at fault themselves: what is away is said once, not for each."""
         self._gathering: asyncio.Event | None = None
 
     def start(self) -> None:
@@ -132,9 +135,7 @@ class Poller:
         now = self._clock.now() / SECOND
         metrics.POLL_LAST_SUCCESS.labels(polled.source).set(now)
         metrics.SOURCE_LAST_SIGNAL.labels(polled.source).set(now)
-        if polled.failing:
-            polled.failing = False
-            log.info("a source answers again", extra={"source": polled.source})
+        self._now_failing(polled, "")
 
     async def _together(self) -> None:
         """Wait for what else is answered in this moment."""
@@ -152,8 +153,8 @@ class Poller:
 
     async def _failed(self, polled: Polled, at: Instant, error: Transient | Permanent) -> None:
         metrics.POLL_FAILURES.labels(polled.source).inc()
-        if not polled.failing:
-            polled.failing = True
+        refused = error.reason in REFUSED
+        if self._now_failing(polled, "query" if refused else "source"):
             log.warning(
                 "a poll failed; no rule's state changes by it, the next is in %d s",
                 polled.every // SECOND,
@@ -161,10 +162,20 @@ class Poller:
             )
         await self._together()
         try:
-            refused = error.reason in REFUSED
             await self._intake.submit(PollFailed(polled.source, at, str(error), polled.query, refused))
         except Unavailable:
             pass  # counted above; the next failure says it again
+
+    def _now_failing(self, polled: Polled, fault: Literal["", "source", "query"]) -> bool:
+        """Note how a poll went; log that a source is back, and return whether it is news that it fails."""
+        before, polled.failing = polled.failing, fault
+        if before == fault:
+            return False
+        away = self._unanswered[polled.source]
+        self._unanswered[polled.source] += (fault == "source") - (before == "source")
+        if (before == "source" and away == 1) or (before == "query" and not fault):
+            log.info("a source answers again", extra={"source": polled.source})
+        return fault == "query" or (fault == "source" and away == 0)
 
 
 class _Turn(Struct):

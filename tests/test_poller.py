@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
+import pytest
+
 from responder.clock import SystemClock
 from responder.core.book import QueryKey
 from responder.core.signal import SECOND, Instant, Sample
@@ -96,6 +98,24 @@ def test_a_failure_is_told_and_the_query_is_asked_again() -> None:
     queue = poll(source, ["fails", "answers"], lambda queue: len(queue.items) >= 6)
     kinds = Counter(type(item) for item in queue.items)
     assert kinds[PollFailed] >= 2 and kinds[MetricPolled] >= 2
+
+
+def test_a_source_that_is_away_is_said_once_and_so_that_it_is_back_and_a_query_at_fault_for_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A hundred rules ask one Prometheus: that it is away is one line of the log, not a hundred."""
+    caplog.set_level("INFO", "responder.poller")
+    queries = [f"q{n}" for n in range(20)]
+    source = Source(fails=queries, refuses=["typo"])
+
+    def back_after_two_rounds(queue: Queue) -> bool:
+        if len(queue.items) >= 42:
+            source.fails = ()
+        return sum(isinstance(item, MetricPolled) for item in queue.items) >= 40
+
+    poll(source, [*queries, "typo"], back_after_two_rounds)
+    told = [(record.levelname, getattr(record, "reason", "")) for record in caplog.records]
+    assert sorted(told) == [("INFO", ""), ("WARNING", "bad_query"), ("WARNING", "unreachable")]
 
 
 def test_a_failure_says_which_query_and_whether_that_is_at_fault() -> None:
