@@ -28,7 +28,7 @@ from responder.core.signal import DAY, HOUR, MINUTE, SECOND, Instant
 from responder.dispatch import Dispatcher
 from responder.handlers import commands, handle, ticks, upkeep
 from responder.house import Source, book_of, build_channels, build_sources
-from responder.intake import Intake, Item, Unavailable
+from responder.intake import Intake, Item, Told, Unavailable
 from responder.log import event_words
 from responder.poller import Poller
 from responder.ports import Context, Webhook
@@ -388,12 +388,12 @@ class Daemon:
         return found
 
     def submit(self, item: Item) -> "asyncio.Future[Any]":
-        """Queue an item; the future ends with its result after the commit.
-
-        Raises:
-            Unavailable: There is no room; nothing was taken.
-        """
+        """See :meth:`responder.intake.Intake.submit`."""
         return self.intake.submit(item)
+
+    def take(self, item: Item, told: Told) -> None:
+        """See :meth:`responder.intake.Intake.take`."""
+        self.intake.take(item, told)
 
     async def read(self, function: Callable[..., Any], *args: Any) -> Any:
         """Run a read in the pool of readers.

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from responder import metrics
@@ -51,11 +52,15 @@ Decide = Callable[[Item, Desk, Instant, bool], Any]
 """(item, desk, now, careful) -> result; careful: each part of the item on a desk of its own."""
 
 
-class _Waiting:
-    __slots__ = ("future", "item")
+Told = Callable[[Any, Exception | None], None]
+"""What hears, in the event loop, of the result of an item after its commit, or of the error."""
 
-    def __init__(self, item: Item, future: "asyncio.Future[Any] | None") -> None:
-        self.item, self.future = item, future
+
+class _Waiting:
+    __slots__ = ("item", "told")
+
+    def __init__(self, item: Item, told: Told) -> None:
+        self.item, self.told = item, told
 
 
 class Intake:
@@ -101,17 +106,26 @@ class Intake:
             Unavailable: There is no room; nothing was taken.
         """
         assert self._loop is not None
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.take(item, partial(_settle, future))
+        return future
+
+    def take(self, item: Item, told: Told) -> None:
+        """Queue an item; *told* hears of its result after the commit.
+
+        Raises:
+            Unavailable: There is no room; nothing was taken.
+        """
+        assert self._loop is not None
         if self._stopping:
             raise Unavailable("the daemon is stopping")
         if not item.urgent and self.queued and self.queued + item.weight > self._limit:
             raise Unavailable("the queue is full")
-        future: asyncio.Future[Any] = self._loop.create_future()
         if not self._arrived:
             self._loop.call_soon(self._collect, 1, 0)
-        self._arrived.append(_Waiting(item, future))
+        self._arrived.append(_Waiting(item, told))
         if not item.urgent:
             self._arriving += item.weight
-        return future
 
     def _collect(self, seen: int, quiet: int) -> None:
         """Hand over what arrived when the loop brings nothing more, or when it fills a transaction.
@@ -267,7 +281,7 @@ class Intake:
     def _answer(self, answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(_settle, answers)
+            self._loop.call_soon_threadsafe(_tell, answers)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.warning("answers came after the end", extra={"answers": len(answers)})
 
@@ -276,16 +290,22 @@ class _Unexpected(Exception):
     """An item failed on the shared desk, which is spoiled by that."""
 
 
-def _settle(answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
+def _tell(answers: Sequence[tuple[_Waiting, Any, Exception | None]]) -> None:
     for waiting, result, error in answers:
-        future = waiting.future
-        if future is None or future.done():
-            continue
-        if error is not None:
-            future.set_exception(error)
-            future.exception()  # a waiter that went away must not make noise
-        else:
-            future.set_result(result)
+        try:
+            waiting.told(result, error)
+        except Exception:
+            log.exception("an answer could not be given")
+
+
+def _settle(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+        future.exception()  # a waiter that went away must not make noise
+    else:
+        future.set_result(result)
 
 
 def _changes_store(desk: Desk) -> bool:

@@ -1,16 +1,14 @@
 """The raw ASGI dispatcher: authentication, limits and deadlines once for all routes."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
 from responder import metrics
-from responder.core.signal import Instant, shown_fingerprint
+from responder.core.signal import shown_fingerprint
 from responder.ports import Parsed, Rejected
 from responder.web import http
 from responder.web.alertmanager import PREFIX as ALERTMANAGER
@@ -84,30 +82,13 @@ class App:
         signals = self._alertmanager.expected(headers, body)
         if not signals:
             return False
+        posted = Posted(self, answer)
         try:
-            pushing = self._backend.pushing("am-api", signals)
+            self._backend.take("am-api", signals, posted.told)
         except Unavailable:
             return False
-        self._deadline.begin(pushing)
-        pushing.add_done_callback(partial(self._taken, answer, self._core.now()))
+        self._deadline.begin(posted)
         return True
-
-    def _taken(self, answer: Callable[[Response], None], began: Instant, pushing: "asyncio.Future[list[str]]") -> None:
-        late = self._deadline.end(pushing)
-        try:
-            if late:
-                raise TimeoutError
-            self._backend.pushed("am-api", began, pushing)
-            response = Response()
-        except (Unavailable, Undecided) as error:
-            response = not_stored(error)
-        except TimeoutError:
-            response = TOO_LATE
-        except Exception:
-            log.exception("a request could not be answered", extra={"route": HOT})
-            response = FAILED
-        self._count(HOT, response.status)
-        answer(response)
 
     def _count(self, route: str, status: int) -> None:
         counter = self._counted.get((route, status))
@@ -268,6 +249,36 @@ class App:
             await send({"type": message["type"] + ".complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+
+class Posted:
+    """Alerts that were taken without a task, until they are answered."""
+
+    __slots__ = ("_answer", "_app", "_began")
+
+    def __init__(self, app: App, answer: Callable[[Response], None]) -> None:
+        self._app, self._answer, self._began = app, answer, app._core.now()
+
+    def told(self, results: list[str], error: Exception | None) -> None:
+        if self._app._deadline.end(self):
+            return
+        try:
+            self._app._backend.taken("am-api", self._began, results, error)
+            response = Response()
+        except (Unavailable, Undecided) as why:
+            response = not_stored(why)
+        except Exception:
+            log.exception("a request could not be answered", extra={"route": HOT})
+            response = FAILED
+        self._say(response)
+
+    def cancel(self) -> None:
+        """It takes too long."""
+        self._say(TOO_LATE)
+
+    def _say(self, response: Response) -> None:
+        self._app._count(HOT, response.status)
+        self._answer(response)
 
 
 class Sender:

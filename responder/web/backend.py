@@ -1,6 +1,5 @@
 """What the web sees of the daemon: rows in memory to look at, and a queue to hand things to."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -18,6 +17,7 @@ from responder.core.signal import SECOND, Instant, Signal, identity
 from responder.core.silence import Silence, Silences
 from responder.handlers.commands import ExpireSilence, SetSilence
 from responder.handlers.signals import Pushed
+from responder.intake import Told
 from responder.intake import Unavailable as QueueUnavailable
 from responder.metrics import FactsPage
 from responder.ports import Webhook
@@ -52,7 +52,8 @@ class Core(Protocol):
     def now(self) -> Instant: ...
     def webhook(self, name: str) -> Webhook | None: ...
     def pagerduty(self) -> Sequence[Any]: ...
-    def submit(self, item: Any) -> "asyncio.Future[Any]": ...
+    def submit(self, item: Any) -> Awaitable[Any]: ...
+    def take(self, item: Any, told: Told) -> None: ...
     def read(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]: ...
     def reload(self) -> Awaitable[list[str]]: ...
 
@@ -136,27 +137,27 @@ class Backend:
         """
         _require_whole(await self.push(source, signals))
 
-    def pushing(self, source: str, signals: Sequence[Signal]) -> "asyncio.Future[list[str]]":
-        """Have pushed signals stored; when that is over, :meth:`pushed` is to be asked how it went.
+    def take(self, source: str, signals: Sequence[Signal], told: Told) -> None:
+        """Have pushed signals stored; *told* hears how it went, for :meth:`taken`.
 
         Raises:
             Unavailable: They are not stored; the sender is to try again.
         """
         try:
-            return self._core.submit(Pushed(source, signals))
+            self._core.take(Pushed(source, signals), told)
         except QueueUnavailable as error:
             raise Unavailable(str(error)) from error
 
-    def pushed(self, source: str, began: Instant, pushing: "asyncio.Future[list[str]]") -> None:
+    def taken(self, source: str, began: Instant, results: list[str], error: Exception | None) -> None:
         """Count what became of pushed signals.
 
         Raises:
             Unavailable, Undecided: As :meth:`push_whole` does.
         """
-        try:
-            results = pushing.result()
-        except QueueUnavailable as error:
+        if isinstance(error, QueueUnavailable):
             raise Unavailable(str(error)) from error
+        if error is not None:
+            raise error
         self._count(source, began, results)
         _require_whole(results)
 

@@ -6,7 +6,13 @@ a heap of half a million timers, nearly all of them for requests that were answe
 
 import asyncio
 from types import TracebackType
-from typing import Any
+from typing import Protocol
+
+
+class Cancellable(Protocol):
+    """A task, or what is as one."""
+
+    def cancel(self) -> object: ...
 
 
 class Deadline:
@@ -18,9 +24,9 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._since: dict[asyncio.Future[Any], float] = {}
+        self._since: dict[Cancellable, float] = {}
         """Oldest first."""
-        self._late: set[asyncio.Future[Any]] = set()
+        self._late: set[Cancellable] = set()
         self._watching = False
 
     def __enter__(self) -> None:
@@ -36,16 +42,16 @@ class Deadline:
         if self.end(task) and task.uncancel() == 0 and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
-    def begin(self, work: "asyncio.Future[Any]") -> None:
-        """Cancel a future, which a task is too, when it takes longer than it has."""
-        loop = work.get_loop()
+    def begin(self, work: Cancellable) -> None:
+        """Cancel what takes longer than it has."""
+        loop = asyncio.get_running_loop()
         self._since[work] = loop.time()
         if not self._watching:
             self._watching = True
             loop.call_later(self.seconds / 8, self._watch, loop)
 
-    def end(self, work: "asyncio.Future[Any]") -> bool:
-        """Watch a future no longer; return whether it was cancelled for its lateness."""
+    def end(self, work: Cancellable) -> bool:
+        """Watch it no longer; return whether it was cancelled for its lateness."""
         del self._since[work]
         late = work in self._late
         self._late.discard(work)

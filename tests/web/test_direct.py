@@ -5,6 +5,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from responder.handlers.signals import Pushed
-from responder.intake import Unavailable
+from responder.intake import Told, Unavailable
 from responder.web.app import App
 from responder.web.deadline import Deadline
 from responder.web.protocol import Protocol
@@ -40,26 +41,36 @@ class Desk:
     def __init__(self) -> None:
         self.outcome: Outcome | None = lambda: ["accepted", "duplicate"]
         self.full = False
-        self.taken: list[tuple[Pushed, asyncio.Future[list[str]]]] = []
+        self.taken: list[tuple[Pushed, Told]] = []
 
     def now(self) -> int:
         return 1_767_571_200_000_000
 
     def submit(self, item: Pushed) -> "asyncio.Future[list[str]]":
-        if self.full:
-            raise Unavailable("the queue is full")
         future = asyncio.get_running_loop().create_future()
-        self.taken.append((item, future))
-        if self.outcome is not None:
-            asyncio.get_running_loop().call_soon(self.decide, future, self.outcome)
+        self.take(item, partial(settle, future))
         return future
 
+    def take(self, item: Pushed, told: Told) -> None:
+        if self.full:
+            raise Unavailable("the queue is full")
+        self.taken.append((item, told))
+        if self.outcome is not None:
+            asyncio.get_running_loop().call_soon(self.decide, told, self.outcome)
+
     @staticmethod
-    def decide(future: "asyncio.Future[list[str]]", outcome: Outcome) -> None:
+    def decide(told: Told, outcome: Outcome) -> None:
         try:
-            future.set_result(outcome())
-        except Exception as error:  # noqa: BLE001 what the daemon says, whatever it is
-            future.set_exception(error)
+            told(outcome(), None)
+        except (Unavailable, RuntimeError) as error:
+            told(None, error)
+
+
+def settle(future: "asyncio.Future[list[str]]", results: list[str], error: Exception | None) -> None:
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(results)
 
 
 DESK = Desk()
@@ -187,12 +198,12 @@ def test_what_comes_in_one_piece_takes_no_task_and_is_answered_after_the_commit_
         client = await here.connect()
         client.writer.write(post())
         await asyncio.sleep(0.05)
-        [(item, future)] = here.desk.taken
+        [(item, told)] = here.desk.taken
         assert (item.source, [s.labels["alertname"] for s in item.signals]) == ("am-api", ["Down", "Full"])
         assert here.state.tasks == set()
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.reader.read(1), 0.05)
-        future.set_result(["accepted", "accepted"])
+        told(["accepted", "accepted"], None)
         assert b"HTTP/1.1 200 OK" in await client.said()
 
     at(work)
@@ -204,8 +215,8 @@ def test_what_comes_behind_it_on_the_same_connection_waits_for_its_turn() -> Non
         client = await here.connect()
         client.writer.write(post() + b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n" + post(b"[{]"))
         await asyncio.sleep(0.05)
-        [(_, future)] = here.desk.taken
-        future.set_result(["accepted", "accepted"])
+        [(_, told)] = here.desk.taken
+        told(["accepted", "accepted"], None)
         answers = [await client.said() for _ in range(3)]
         assert [answer.endswith(end) for answer, end in zip(answers, (b"content-length: 0", b"OK", b"}"), strict=True)]
         assert [next(w for w in (b" 200 ", b" 400 ") if w in answer) for answer in answers] == [
@@ -240,8 +251,8 @@ def test_one_that_went_away_is_not_answered() -> None:
         client.writer.transport.abort()
         await asyncio.sleep(0.05)
         assert here.state.connections == set()
-        [(_, future)] = here.desk.taken
-        future.set_result(["accepted", "accepted"])
+        [(_, told)] = here.desk.taken
+        told(["accepted", "accepted"], None)
         await asyncio.sleep(0)
 
     at(work)
@@ -255,8 +266,8 @@ def test_one_that_waits_when_the_server_ends_is_answered_and_then_closed() -> No
         await asyncio.sleep(0.05)
         [connection] = here.state.connections
         connection.shutdown()
-        [(_, future)] = here.desk.taken
-        future.set_result(["accepted", "accepted"])
+        [(_, told)] = here.desk.taken
+        told(["accepted", "accepted"], None)
         assert b"connection: close" in await client.said()
         assert await asyncio.wait_for(client.reader.read(), 5) == b""
 
