@@ -9,7 +9,7 @@ from responder.core import plan, problem, problems
 from responder.core.board import Rows
 from responder.core.book import Book
 from responder.core.desk import Desk, ProblemRow
-from responder.core.event import Actor
+from responder.core.event import Actor, Event
 from responder.core.incident import Incident, name_of
 from responder.core.lifecycle import Invalid, Refused
 from responder.core.problem import Action, Problem, Review, Unlawful
@@ -91,8 +91,10 @@ def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
         _take_out(desk, book, former, incident.id)
     desk.board.apply(problem.link(of.id, of.spec, incident.id, at, desk.board).rows)
     problems.link(desk, book, of.id, incident.id, "by hand", 1.0, at, "", actor)
+    _say(desk, of.id, "linked", at, actor, incident=incident.id)
     if former is not None and former != of.id:
         problems.unlink(desk, book, former, incident.id, at, actor)
+        _say(desk, former, "unlinked", at, actor, incident=incident.id, instead=of.id)
     return desk.problems.get(of.id) or row
 
 
@@ -102,7 +104,13 @@ def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, act
         raise Invalid(f"{name_of(args['incident'])} is not of this problem", "incident")
     _take_out(desk, book, row.problem.id, args["incident"])
     problems.unlink(desk, book, row.problem.id, args["incident"], at, actor)
+    _say(desk, row.problem.id, "unlinked", at, actor, incident=args["incident"])
     return desk.problems.get(row.problem.id) or row
+
+
+def _say(desk: Desk, number: int, kind: str, at: Instant, actor: Actor, **data: int) -> None:
+    """Write on the problem's own timeline what a person moved; what correlation links is on those of the incidents."""
+    desk.events.append(Event(at, kind, "problem", number, actor, data))
 
 
 def _take_out(desk: Desk, book: Book, number: int, incident: int) -> None:
@@ -137,7 +145,11 @@ def split(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, acto
     desk.board.apply(problem.split(row.problem.id, row.problem.spec, chosen, number, at, desk.board).rows)
     of = row.problem
     new = Problem(number, of.origin, of.owner, at, spec=of.spec, due_at=of.due_at, overdue=of.overdue)
-    return problems.begin(desk, book, new, chosen, f"split by hand from PRB-{of.id}", at, of.id, actor)
+    begun = problems.begin(desk, book, new, chosen, f"split by hand from PRB-{of.id}", at, of.id, actor)
+    for id in chosen:
+        _say(desk, number, "linked", at, actor, incident=id)
+        _say(desk, of.id, "unlinked", at, actor, incident=id, instead=number)
+    return begun
 
 
 def review(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:

@@ -104,7 +104,7 @@ def test_a_problem_goes_its_way_by_commands_and_its_timeline_says_so(api: Client
     kinds = [entry["kind"] for entry in api.get(f"{P}/1/timeline").json()["items"]]
     assert kinds == [
         "opened", "state_changed", "noted", "cause_changed", "workaround_changed", "assigned", "due_changed",
-        "state_changed", "action_added", "action_done", "reviewed", "state_changed", "state_changed",
+        "linked", "unlinked", "state_changed", "action_added", "action_done", "reviewed", "state_changed", "state_changed",
     ]  # fmt: skip
     refused = problem(api.post(f"{P}/1/link", {"incident": "INC-1"}), 409)
     assert refused["allowed"] == ["note", "review", "action", "done"]
@@ -141,6 +141,24 @@ def test_a_problem_is_split_by_hand_and_both_go_on(api: Client) -> None:
     assert (shown["id"], shown["state"], shown["incidents"]) == ("PRB-2", "open", ["INC-2", "INC-3"])
     assert api.get(f"{P}/1").json()["incidents"] == ["INC-1"]
     assert api.get("/api/v1/incidents/3").json()["problem"] == "PRB-2"
+
+
+def test_what_a_person_moves_between_problems_is_on_the_timelines_of_both(api: Client) -> None:
+    def moved(number: int) -> list[tuple[str, str, str | None]]:
+        items = api.get(f"{P}/{number}/timeline").json()["items"]
+        assert {item["actor"]["name"] for item in items} == {"alice"}
+        return [
+            (one["kind"], one["data"]["incident"], one["data"].get("instead"))
+            for one in items
+            if one["kind"] != "opened"
+        ]
+
+    opened(api, "a", "b", "c")
+    api.post(f"{P}/1/split", {"incidents": ["INC-2"]})
+    api.post(f"{P}/2/link", {"incident": "INC-3"})
+    api.post(f"{P}/2/unlink", {"incident": "INC-3"})
+    assert moved(1) == [("unlinked", "INC-2", "PRB-2"), ("unlinked", "INC-3", "PRB-2")]
+    assert moved(2) == [("linked", "INC-2", None), ("linked", "INC-3", None), ("unlinked", "INC-3", None)]
 
 
 def test_a_known_error_is_shown_on_an_incident_like_its_own_the_moment_it_opens(api: Client, house: House) -> None:
