@@ -166,7 +166,11 @@ class App:
             return Response(503, b"Service Unavailable: " + why, "text/plain; charset=utf-8")
         if path == "/":
             return json_response(
-                {"name": "responder", "see": [route for route in ROUTES if route != "/"] + ["/api/v1"]}
+                {
+                    "name": "responder",
+                    "see": [route for route in ROUTES if route != "/"]
+                    + ["/api/v1/incidents", "/api/v1/problems", "/api/v1/services"],
+                }
             )
         return Response(200, b"OK", "text/plain; charset=utf-8")
 

@@ -148,6 +148,14 @@ def test_a_port_that_another_process_has_is_one_sentence(daemon: Callable[..., D
     assert list((tmp_path / "other").glob("responder.db*")) == [], "nothing is made in vain"
 
 
+def test_what_the_front_page_names_is_there(daemon: Callable[..., Daemon]) -> None:
+    responder = daemon(GOOD)
+    named = [path for path in responder.ask("GET", "/").json()["see"] if "{" not in path]
+    assert {
+        path: status for path in named if (status := responder.ask("GET", path).status_code) not in (200, 405)
+    } == {}
+
+
 def test_a_file_without_rules_is_said_to_open_nothing(daemon: Callable[..., Daemon]) -> None:
     assert (
         'there are no rules, so no signal opens an incident; include: [\\"pack:default\\"]' in daemon("rules: []\n").log
