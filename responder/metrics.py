@@ -71,7 +71,7 @@ FACT_COUNTERS: Final[Mapping[str, str]] = {
     "sla_outcomes_total": "Verdicts, once per target of an incident that is over.",
     "sla_breaches_total": "Targets missed, at the breach.",
     "service_time_seconds_total": "Agreed service time that has passed.",
-    "service_downtime_seconds_total": "Time in which a P1 or P2 was open.",
+    "service_downtime_seconds_total": "Time in which a P1 or P2 was open, cancelled ones too: let an exercise be in a maintenance.",
     "service_failures_total": "Beginnings of such times.",
     "problems_opened_total": "Problems that began.",
     "incidents_correlated_total": "Incidents that were linked to a problem.",
