@@ -85,7 +85,7 @@ def fold(events: Iterable[Event], windows: dict[str, list[tuple[Instant, Instant
                 if verdict["target"] is not None:
                     outcome = "exempt" if exempt else "breached" if verdict["met"] is False else "met"
                     count("sla_outcomes_total", **both, target=which, outcome=outcome)
-            if event.kind == "closed":
+            if event.kind == "closed" and "planned" not in row.flags:
                 observe("incident_resolution_seconds", data["verdict"][1]["elapsed"] / SECOND, **both)
                 assert row.resolved_at is not None
                 observe("incident_restore_seconds", (row.resolved_at - row.started_at) / SECOND, service=service)
@@ -95,9 +95,9 @@ def fold(events: Iterable[Event], windows: dict[str, list[tuple[Instant, Instant
             and was.responded_at is None
             and clock.responded_at is not None
             and event.kind != "cancelled"
+            and "planned" not in row.flags
         ):
-            spent = 0 if clock.planned else clock.responded_at - clock.opened_at
-            observe("incident_response_seconds", spent / SECOND, **both)
+            observe("incident_response_seconds", (clock.responded_at - clock.opened_at) / SECOND, **both)
         pair = _weight(row)
         if pair != _weight(before):
             down, excused = pair

@@ -77,7 +77,10 @@ def due(book: "Book", row: "Incident") -> list[tuple[Instant, Callable[..., "Inc
 
 
 def settle(desk: "Desk", book: "Book", row: "Incident", *, exempt: bool) -> None:
-    """Count the verdicts of an incident that is over: once, at closed or cancelled."""
+    """Count the verdicts of an incident that is over: once, at closed or cancelled.
+
+    How long it took is no measure when it was cancelled or planned: the clocks of maintenance stand at 0.
+    """
     terms = book.terms(row.service)
     for which in WHICH:
         shown = reading(row.clock, which, terms.sla, terms.calendar, row.last_at)
@@ -86,7 +89,7 @@ def settle(desk: "Desk", book: "Book", row: "Incident", *, exempt: bool) -> None
         outcome = "exempt" if exempt or shown.state == "exempt" else "breached" if shown.met is False else "met"
         labels = (*facts.of(book, row, "service", "priority"), ("target", which), ("outcome", outcome))
         desk.count("sla_outcomes_total", labels)
-    if row.state == "closed":
+    if row.state == "closed" and "planned" not in row.flags:
         spent = reading(row.clock, "resolution", terms.sla, terms.calendar, row.last_at).elapsed
         facts.observe(desk, "incident_resolution_seconds", facts.of(book, row, "service", "priority"), spent / SECOND)
         if row.resolved_at is not None:
@@ -95,10 +98,10 @@ def settle(desk: "Desk", book: "Book", row: "Incident", *, exempt: bool) -> None
 
 
 def observe(desk: "Desk", book: "Book", before: "Incident | None", row: "Incident") -> None:
-    """Note the response time when the response clock stops."""
+    """Note the response time when the response clock stops; that of maintenance has not begun."""
     if before is None or before.clock.responded_at is not None or row.clock.responded_at is None:
         return
-    if row.state == "cancelled":
+    if row.state == "cancelled" or "planned" in row.flags:
         return
     terms = book.terms(row.service)
     spent = reading(row.clock, "response", terms.sla, terms.calendar, row.last_at).elapsed

@@ -44,6 +44,25 @@ def test_what_is_resolved_inside_is_exempt() -> None:
     assert [e.kind for e in shop.events if e.subject_kind == "incident" and e.kind.startswith("sla")] == []
 
 
+def test_what_was_planned_does_not_shorten_how_long_incidents_take() -> None:
+    """Its clocks stand at 0 seconds: means of them would get better by every maintenance."""
+    shop = Shop()
+    announce(shop, 0, HOUR)
+    shop.open()
+    shop.do("acknowledge")
+    shop.do("resolve")
+    shop.until(2 * HOUR)
+    assert shop.see().state == "closed"
+    shop.open()
+    shop.until(2 * HOUR + 5 * MINUTE)
+    shop.do("acknowledge", 2)
+    shop.do("resolve", 2)
+    shop.until(5 * HOUR)
+    for name in ("response", "resolution", "restore"):
+        taken = [shop.fact(f"incident_{name}_seconds_{part}", service="shop") for part in ("count", "sum")]
+        assert taken == [1, 300], name
+
+
 def test_what_outlives_it_is_counted_from_its_end_even_when_nobody_looked() -> None:
     shop = Shop()
     announce(shop, 0, HOUR)
