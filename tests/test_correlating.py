@@ -307,6 +307,25 @@ def test_what_comes_three_times_in_a_month_is_a_problem_across_restarts(tmp_path
     assert (row.problem.origin, row.count, row.problem.due_at) == ("recur", 3, row.problem.opened_at + 80 * HOUR)
 
 
+@pytest.mark.parametrize("first", ["again", "cause"], ids=["written first", "written last"])
+def test_what_belongs_to_one_problem_came_once_however_many_alike_incidents_it_has(tmp_path: Path, first: str) -> None:
+    both = MONTHLY.splitlines()[-1].removeprefix("problems: [")[:-1], DEPENDS.strip().removeprefix("problems: [")[:-1]
+    text = services(web="db", db="") + f"problems: [{', '.join(both if first == 'again' else reversed(both))}]\n"
+    now, seen = START, []
+    for _ in range(3):
+        shop = Shop(text, tmp_path / "storms.db", now)
+        for name in ("DiskFull", "DiskSlow", "ReadOnly", "Lag"):
+            shop.blink(SECOND, name, service="db")
+            shop.blink(SECOND, name, service="web")
+        seen.append(sorted(row.problem.origin for row in shop.problems()))
+        shop.wait(24 * HOUR)
+        shop.forget()
+        shop.rehearsal.flush()
+        now = shop.rehearsal.now
+    assert [origins.count("recur") for origins in seen] == [0, 0, 2], "of the database and of the web: the third time"
+    assert [origins.count("depends") > 0 for origins in seen] == [True] * 3
+
+
 def test_what_opens_inside_a_maintenance_is_no_trend() -> None:
     shop = Shop(
         MONTHLY

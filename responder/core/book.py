@@ -19,6 +19,7 @@ from responder.core.catalogue import (
     MaintenanceSpec,
     PrioritySpec,
     ProblemSpec,
+    Recur,
     Service,
     SlaSpec,
     Team,
@@ -128,7 +129,8 @@ class Book:
         """Names of all that the configuration lets signals come from."""
         self.channels = {channel.name: channel for channel in channels}
         self.external_url = external_url
-        self.specs = tuple(problems)
+        self.specs = tuple(sorted(problems, key=lambda spec: isinstance(spec.how, Recur)))
+        """What recurs comes last: what the others hold for one came once."""
         self.holds = any(isinstance(spec.how, Depends) and spec.how.hold_notifications for spec in self.specs)
         """Messages of symptoms may wait for a root."""
         self.weights = causes or Weights()

@@ -80,6 +80,8 @@ class _Desk(Struct):
     """What the onset's alert says in its incident; none when the incident has too many."""
     first: bool = False
     """The alert says it for the first time; how rare it is will be known when the problem is."""
+    decided: list[str] = []
+    """The specs, but for ``recur``, that have had their say about the onset."""
 
 
 class _Found(Struct):
@@ -128,6 +130,8 @@ def decide(
                 continue  # what maintenance brings about is no trend
             case Group() | Recur() as how:
                 found = _alike(spec, how, onset, desk) if onset.opens else []
+        if not isinstance(spec.how, Recur):
+            desk.decided.append(spec.id)
         if not found:
             continue
         decisions += found
@@ -194,7 +198,7 @@ def _depends(spec: ProblemSpec, how: Depends, onset: Onset, telling: bool, again
 
 def _alike(spec: ProblemSpec, how: Group | Recur, onset: Onset, desk: _Desk) -> list[Decision]:
     where = place(spec, onset, desk.topology)
-    if where is None:
+    if where is None or (isinstance(how, Recur) and _came_with_it(where, onset, desk)):
         return []
     found = _look(spec, where, onset, desk)
     _file(where, onset, desk, keep=max(how.at_least, 2))
@@ -205,6 +209,19 @@ def _alike(spec: ProblemSpec, how: Group | Recur, onset: Onset, desk: _Desk) -> 
         return []
     words = f"equal {where.alike}: {count} in {format_span(how.within)}"
     return [_start(spec, onset, (*reversed(found.loose), onset.incident), words, desk)]
+
+
+def _came_with_it(where: Place, onset: Onset, desk: _Desk) -> bool:
+    """Say whether an alike incident is in a problem with this one: what belongs together came once, not once more."""
+    sighted = newest(desk.layer.sighted(where.base), EQUAL)
+    if sighted is None:
+        return False
+    mine = {link.problem for other in desk.decided if (link := desk.layer.linked(other, onset.incident)) is not None}
+    return bool(mine) and any(
+        (link := desk.layer.linked(other, incident)) is not None and link.problem in mine
+        for incident, _ in sighted.recent
+        for other in desk.decided
+    )
 
 
 def _look(spec: ProblemSpec, where: Place, onset: Onset, desk: _Desk) -> _Found:
