@@ -177,7 +177,7 @@ def test_the_command_asks_the_prometheus_that_it_is_given(prometheus: str, tmp_p
         tmp_path, METRICS, "--prometheus", prometheus, "--from", "2026-01-05T00:00:00Z", "--to", "2026-01-05T01:00:00Z"
     )
     assert json.loads(result.stdout)["to"] == "2026-01-05T01:00:00Z"
-    refused = run(tmp_path, METRICS.replace("avg(gauge)", "avg(gauge[5m])"), "--prometheus", prometheus,
+    refused = run(tmp_path, METRICS.replace("avg(gauge)", "avgg(gauge)"), "--prometheus", prometheus,
                   "--from", "2026-01-05T00:00:00Z", "--to", "2026-01-05T01:00:00Z")  # fmt: skip
     assert (refused.exit_code, "parse error" in refused.stderr, refused.stdout) == (1, True, "")
 
