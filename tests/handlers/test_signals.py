@@ -144,10 +144,10 @@ rules:
     when: {metric: {source: prom, query: up, every: 1m, open: {above: 1}, no_data: keep}}
   - id: bad
     by: []
-    when: {metric: {source: prom, query: "up (", every: 1m, open: {above: 1}, no_data: keep}}
+    when: {metric: {source: prom, query: "up and", every: 1m, open: {above: 1}, no_data: keep}}
   - id: bad-too
     by: []
-    when: {metric: {source: prom, query: "up (", every: 1m, open: {above: 9}, no_data: keep}}
+    when: {metric: {source: prom, query: "up and", every: 1m, open: {above: 9}, no_data: keep}}
 """
 
 
@@ -158,7 +158,7 @@ def health(story: Story) -> dict[str, tuple[str, str | None, int]]:
 
 def test_a_query_that_is_refused_is_a_failure_of_every_rule_that_asks_it_until_it_is_answered() -> None:
     story = Story(ASKED)
-    [bad] = [query for query in story.stage.book.queries if query.text == "up ("]
+    [bad] = [query for query in story.stage.book.queries if query.text == "up and"]
     story.stage.take(PollFailed("prom", story.stage.now, "http://x refuses the query: parse error", bad, refused=True))
     failing = ("failing", "http://x refuses the query: parse error", 1)
     assert health(story) == {"good": ("ok", None, 0), "bad": failing, "bad-too": failing}
