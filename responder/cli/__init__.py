@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,11 +120,17 @@ _config = click.option("--config", type=click.Path(path_type=Path), help="Defaul
 @db.command("upgrade")
 @_config
 def db_upgrade(config: Path | None) -> None:
-    """Bring the schema to this version. The daemon does it at its start as well."""
+    """Bring the schema to this version, while no daemon uses the file. The daemon does it at its start as well."""
     from responder.store import migrate
-    from responder.store.engine import open_engine
+    from responder.store.engine import open_engine, path_of
+    from responder.store.lock import FileLock
 
-    done = migrate.upgrade(open_engine(*_storage(config)))
+    url, schema = _storage(config)
+    file = path_of(url)
+    with ExitStack() as after:
+        if file is not None:
+            after.callback(FileLock(file).release)
+        done = migrate.upgrade(open_engine(url, schema))
     click.echo(f"the schema is at revision {migrate.HEAD}" + ("" if done else " already"))
 
 

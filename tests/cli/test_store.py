@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from responder.cli import main
+from responder.store.lock import FileLock
 
 URL = "postgresql+psycopg://ann:swordfish@127.0.0.1:1/db"
 
@@ -63,6 +64,19 @@ def test_a_store_that_is_not_there_or_no_file_is_named(tmp_path: Path, monkeypat
     assert (result.exit_code, result.output) == (
         1, "responder: storage.url: responder.db is a folder, and should be a file\n",
     )  # fmt: skip
+
+
+def test_an_upgrade_does_not_begin_beside_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    daemons = FileLock(Path("responder.db"))
+    result = CliRunner().invoke(main, ["db", "upgrade"])
+    assert result.exit_code == 1
+    assert "responder.db is in use by another daemon" in result.output
+    assert not Path("responder.db").exists()
+    daemons.release()
+    result = CliRunner().invoke(main, ["db", "upgrade"])
+    assert (result.exit_code, result.output) == (0, "the schema is at revision 0002\n")
+    FileLock(Path("responder.db")).release()
 
 
 def test_a_folder_that_can_not_be_written_to_is_said_to_be_that(
