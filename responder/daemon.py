@@ -186,9 +186,21 @@ class Daemon:
         ticker = loop.create_task(self._tick())
         serving = loop.create_task(server.serve(self._sockets))
         self.ready = True
+        self._say_that_it_listens()
         stopped = loop.create_task(self._stop.wait())
         await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
         await self._end(server, serving, ticker, stopped)
+
+    def _say_that_it_listens(self) -> None:
+        log.info(
+            "responder %s listens on http://%s", __version__, self.settings.listen,
+            extra={"rules": len(self.book.rules), "open": len(self.resident.incidents),
+                   "grace": format_span(self.settings.startup_grace)},
+        )  # fmt: skip
+        if not self.book.rules:
+            log.warning(
+                'there are no rules, so no signal opens an incident; include: ["pack:default"] takes the default ones'
+            )
 
     async def _begin(self) -> None:
         """Put the loaded configuration in force and start the polls."""
@@ -534,16 +546,6 @@ def run(settings: Settings, load: Callable[[], Loaded]) -> int:
         daemon = Daemon(settings, load)
     except (DatabaseError, StorageError, CannotListen) as error:
         return _not_started(error)
-    where = f"http://{settings.listen.host}:{settings.listen.port}"
-    log.info(
-        "responder %s listens on %s", __version__, where,
-        extra={"rules": len(daemon.book.rules), "open": len(daemon.resident.incidents),
-               "grace": format_span(settings.startup_grace)},
-    )  # fmt: skip
-    if not daemon.book.rules:
-        log.warning(
-            'there are no rules, so no signal opens an incident; include: ["pack:default"] takes the default ones'
-        )
     try:
         asyncio.run(daemon.run())
     except (DatabaseError, StorageError, ValueError) as error:  # ValueError: a source or channel that can't be made

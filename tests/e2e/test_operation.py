@@ -148,6 +148,14 @@ def test_a_port_that_another_process_has_is_one_sentence(daemon: Callable[..., D
     assert list((tmp_path / "other").glob("responder.db*")) == [], "nothing is made in vain"
 
 
+def test_a_channel_that_cannot_be_made_is_one_sentence_before_it_is_said_to_listen(tmp_path: Path) -> None:
+    stopped = Daemon(tmp_path, "channels: {chat: {kind: apprise, url: 'nowhere://x'}}\n" + GOOD)
+    done = stopped.run("run", "--listen", f"127.0.0.1:{stopped.port}", "--log", "text")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith('responder: channel "chat": apprise ')
+    assert "listens on" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_what_the_front_page_names_is_there(daemon: Callable[..., Daemon]) -> None:
     responder = daemon(GOOD)
     named = [path for path in responder.ask("GET", "/").json()["see"] if "{" not in path]
