@@ -12,8 +12,11 @@ from responder.web.http import Response, json_response
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DATE_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?:Z|:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:\d\d)?)?| \d\d:\d\d:\d\d(?:[.,]\d+)?)", re.ASCII
+    r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?:Z|:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:\d\d)?|:\d\d[.,]\d{3}(?:\d{3})?[+-]\d{4})?"
+    r"| \d\d:\d\d:\d\d(?:[.,]\d+)?)",
+    re.ASCII,
 )
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)$")
 _GO_WORDS = {
     "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
     "Expecting value": "looking for beginning of value",
@@ -91,8 +94,8 @@ def mismatch(value: object, target: str, place: str = "") -> Unmarshal:
 def parse_instant(text: str) -> Instant:
     """Return the instant of a date-time in any notation that go-openapi takes.
 
-    No offset means UTC there, and one may be longer than a day. Digits finer than microseconds
-    are cut. The empty text is 1970.
+    No offset means UTC there, and one may be longer than a day; it needs no colon after milliseconds
+    or microseconds, as Python's ``%f%z`` writes them. Digits finer than these are cut. The empty text is 1970.
 
     Raises:
         ValueError: If it is none of them.
@@ -104,9 +107,9 @@ def parse_instant(text: str) -> Instant:
             f"parsing time {quoted(text)}: cannot parse it as an RFC 3339 instant such as 2026-01-05T00:00:00Z"
         )
     local, offset = text, 0
-    if text[-6] in "+-":
-        local = text[:-6]
-        offset = (int(text[-5:-3]) * HOUR + int(text[-2:]) * MINUTE) * (-1 if text[-6] == "-" else 1)
+    if found := _OFFSET.search(text):
+        local = text[: found.start()]
+        offset = (int(found[2]) * HOUR + int(found[3]) * MINUTE) * (-1 if found[1] == "-" else 1)
     try:
         return to_instant(datetime.fromisoformat(local.replace(",", ".")).replace(tzinfo=UTC)) - offset
     except ValueError as error:
