@@ -45,6 +45,9 @@ def parse_alerts(
 ) -> Sequence[Parsed]:
     """Return the alerts of a payload in Alertmanager's form; one that is no alert has its error.
 
+    So have those that the sender cut off by its ``max_alerts``, as one: a resolution may be among them, and then
+    what it would have ended fires for ever.
+
     Args:
         annotate: Gives what the payload says of an alert beside its annotations.
 
@@ -54,7 +57,11 @@ def parse_alerts(
     payload = decode(body)
     if not isinstance(payload, dict) or not isinstance(payload.get("alerts"), list):
         raise Rejected("the body must be an object with a list `alerts`")
-    return [one(partial(_alert, alert, source, at, annotate)) for alert in payload["alerts"]]
+    parsed = [one(partial(_alert, alert, source, at, annotate)) for alert in payload["alerts"]]
+    cut_off = payload.get("truncatedAlerts")
+    if isinstance(cut_off, int | float) and cut_off > 0:
+        parsed.append(Parsed(None, "the sender left out alerts: its `max_alerts` must be 0"))
+    return parsed
 
 
 def one(read: Callable[[], Signal]) -> Parsed:

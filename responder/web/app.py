@@ -212,6 +212,9 @@ class App:
                         "result": next(results),
                     }
                 )
+        refused = [entry.error for entry in parsed if entry.signal is None]
+        if refused:  # senders don't read what a 200 says
+            log.warning("alerts were refused", extra={"source": source, "refused": len(refused), "error": refused[0]})
         return json_response({"signals": answer})
 
     async def _enqueue(self, scope: Scope, receive: Receive) -> Response:

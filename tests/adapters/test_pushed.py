@@ -87,6 +87,16 @@ def test_one_bad_alert_never_affects_its_neighbours(bad: Any) -> None:
     assert second.signal is None and second.error
 
 
+@pytest.mark.parametrize("webhook", [AM, GrafanaWebhook()])
+def test_alerts_that_the_sender_cut_off_are_refused(webhook: Webhook) -> None:
+    """As Alertmanager 0.25 posts three alerts with ``max_alerts: 2``."""
+    first, second, rest = parse(webhook, body(alert(), alert(labels={"alertname": "B"}), truncatedAlerts=1))
+    assert first.signal is not None and second.signal is not None
+    assert (rest.signal, rest.error) == (None, "the sender left out alerts: its `max_alerts` must be 0")
+    odd: list[Any] = [0, None, "1", [], -1]
+    assert [len(parse(webhook, body(alert(), truncatedAlerts=none))) for none in odd] == [1] * 5
+
+
 @pytest.mark.parametrize(
     "labels", [{"a": "x" * 1_000_000}, {f"l{n}": "v" for n in range(10_000)}, {"a": "\0"}, {"名": "值"}]
 )

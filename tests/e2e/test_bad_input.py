@@ -194,10 +194,13 @@ def test_a_bad_alert_is_named_and_its_neighbours_are_kept(responder: Daemon) -> 
     assert found.status_code == 400 and "label" in found.text
     names = {a["labels"]["alertname"] for a in responder.get("/api/v2/alerts") if "alertname" in a["labels"]}
     assert names >= {"G1", "G2"}
-    body = '{"alerts": [{"status": "firing", "labels": {"alertname": "H1"}}, 7, {"status": "firing", "labels": {"alertname": "H2"}}]}'
+    body = '{"alerts": [{"status": "firing", "labels": {"alertname": "H1"}}, 7, {"status": "firing", "labels": {"alertname": "H2"}}], "truncatedAlerts": 3}'
     results = answer(responder, "/webhooks/alertmanager", body.encode()).json()["signals"]
-    assert [r["result"] for r in results] == ["accepted", "rejected", "accepted"]
-    assert results[1]["error"]
+    assert [r["result"] for r in results] == ["accepted", "rejected", "accepted", "rejected"]
+    assert results[1]["error"] and "max_alerts" in results[3]["error"]
+    said = [r for r in records(responder.log) if r["message"] == "alerts were refused"][-1]
+    assert (said["level"], said["source"], said["refused"]) == ("warning", "am-webhook", 2)
+    assert said["error"] == results[1]["error"]
 
 
 @pytest.mark.parametrize(
