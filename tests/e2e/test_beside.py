@@ -6,7 +6,7 @@ Alertmanager from 0.27 on), ``null`` for an alert (there it is a crash), and rep
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -50,6 +50,11 @@ class Pair:
         options: dict[str, Any] = {} if body is None else {"json": body}
         first, second = (client.request(method, path, **options) for client in self._clients)
         return first, second
+
+    def ask_each(self, method: str, paths: Sequence[str], bodies: Sequence[Any] = (None, None)) -> list[Any]:
+        """Ask each for what it calls by a name of its own; returns status and JSON of both."""
+        answers = [c.request(method, p, json=b) for c, p, b in zip(self._clients, paths, bodies, strict=True)]
+        return [(answer.status_code, json.loads(answer.content) if answer.content else None) for answer in answers]
 
     def alike(self, method: str, path: str, body: Any = None) -> tuple[Any, Any]:
         """Ask both; their answers have the same frame. Returns the JSON of each."""
@@ -246,3 +251,55 @@ def test_silences_are_taken_refused_and_shown_alike(pair: Pair, silence: dict[st
         assert [seen[1][f] for f in fields] == [seen[0][f] for f in fields]
         for n, said in enumerate((theirs, ours)):  # silences of one example must not reach the next
             assert pair.ask("DELETE", f"/api/v2/silence/{said['silenceID']}")[n].status_code == 200
+
+
+MATCHERS = [
+    [{"name": "life", "value": "a", "isRegex": False}],
+    [{"name": "life", "value": "a", "isRegex": False, "isEqual": True}],
+    [{"name": "life", "value": "a|b", "isRegex": True}, {"name": "q", "value": "", "isRegex": False, "isEqual": False}],
+    [{"name": "q", "value": "", "isRegex": False, "isEqual": False}, {"name": "life", "value": "a|b", "isRegex": True}],
+]
+starts = st.sampled_from([-HOUR, -MINUTE, MINUTE, HOUR]).map(ahead)
+ends = st.sampled_from([-MINUTE, MINUTE // 2, 2 * MINUTE, 2 * HOUR]).map(ahead)
+steps = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={"matchers": st.sampled_from(MATCHERS), "startsAt": starts, "endsAt": ends, "comment": st.sampled_from(["", "c"])},
+    )
+    | st.none(),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+@ALIKE
+@given(steps)
+def test_a_silence_is_changed_replaced_and_ended_alike(pair: Pair, steps: list[dict[str, Any] | None]) -> None:
+    first = {"matchers": MATCHERS[2], "startsAt": ahead(-MINUTE), "endsAt": ahead(HOUR)} | {
+        "createdBy": "t",
+        "comment": "c",
+    }
+    current = [said["silenceID"] for _, said in pair.ask_each("POST", ["/api/v2/silences"] * 2, [first, first])]
+    known: list[list[str]] = [[id] for id in current]
+    for step in steps:  # none: it is deleted
+        shown = [said for _, said in pair.ask_each("GET", [f"/api/v2/silence/{id}" for id in current])]
+        if step is None:
+            theirs, ours = pair.ask_each("DELETE", [f"/api/v2/silence/{id}" for id in current])
+            assert ours == theirs
+        else:
+            theirs, ours = pair.ask_each("POST", ["/api/v2/silences"] * 2, [one | step for one in shown])
+            if theirs[0] == ours[0] == 200:
+                new = [said["silenceID"] for _, said in (theirs, ours)]
+                assert (new[1] == current[1]) is (new[0] == current[0]), "both change it, or both replace it"
+                current = new
+                for ids, id in zip(known, new, strict=True):
+                    ids += [] if id in ids else [id]
+            else:
+                assert ours == theirs, step
+        for alike in zip(*known, strict=True):
+            (_, them), (_, us) = pair.ask_each("GET", [f"/api/v2/silence/{id}" for id in alike])
+            for field in ("status", "comment", "createdBy", "matchers"):
+                assert us[field] == them[field], (steps, field)
+            for field in ("startsAt", "endsAt", "updatedAt"):
+                assert abs(parse_instant(us[field]) - parse_instant(them[field])) < 2 * SECOND, (steps, field)
+    paths = [f"/api/v2/silence/{id}" for id in current]
+    assert [pair.ask_each("DELETE", paths) for _ in range(2)] == [[(200, None), (200, None)]] * 2
