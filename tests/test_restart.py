@@ -1,28 +1,15 @@
 """Silence of a sender is not news while we were away; promises are kept at once, with their true instant."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from responder.config.regexes import compile_regex
-from responder.core import lifecycle
-from responder.core.book import Book
-from responder.core.desk import Desk
-from responder.core.incident import Incident
-from responder.core.signal import HOUR, MINUTE, SECOND, Instant, Sample
-from responder.handlers import handle, ticks
+from responder.core.signal import HOUR, MINUTE, SECOND, Sample
+from responder.handlers import ticks
 from responder.handlers.signals import AlertsPolled, MetricPolled, Pushed
-from responder.house import book_of
-from responder.resident import Resident
-from responder.store import migrate
-from responder.store.engine import open_engine
-from responder.store.reader import Reader
-from responder.store.transaction import Writer
-from tests.config.kit import load
+from tests.process import GRACE, Process
 from tests.story import EACH, HOUSE, START, alert
 
-GRACE = 5 * MINUTE
 RULES = (
     HOUSE
     + 'sources: {prom: {kind: prometheus, url: "http://x"}, am: {kind: alertmanager, url: "http://y"}}'
@@ -40,69 +27,9 @@ RULES = (
 )
 
 
-class Process:
-    """A daemon that is started on the same file again and again; the test holds the clock."""
-
-    def __init__(self, folder: Path) -> None:
-        self._url = f"sqlite:///{folder}/responder.db"
-        self.now = START
-        self.start()
-
-    def start(self, away: int = 0) -> None:
-        loaded = load(RULES)
-        assert loaded.settings is not None, loaded.errors
-        self.now += away
-        self.book: Book = book_of(loaded.settings)
-        self._engine = open_engine(self._url)
-        migrate.upgrade(self._engine)
-        self.reader = Reader(open_engine(self._url, read_only=True))
-        self.resident = Resident(self.reader, self._due_of, compile_regex)
-        self.resident.rebuild(self.now)
-        self._writer = Writer(self._engine, "test")
-        self._writer.lead(self.now)
-        self._away = ticks.Away(self.now, self.now + GRACE)
-        ticks.grant_grace(self.resident, self.book, self._away)
-
-    def stop(self) -> None:
-        self._writer.close()
-
-    def restart(self, away: int) -> None:
-        """End, be away for a while, and start."""
-        self.stop()
-        self.start(away)
-
-    def _due_of(self, row: Incident) -> Instant | None:
-        return lifecycle.next_due(self.book, row)
-
-    def take(self, *items: object) -> None:
-        desk = Desk(self.resident)
-        for item in items:
-            handle(item, desk, self.book, self.now, self.resident, self._away)
-        desk.dues = {row.id: self._due_of(row) for row in desk.stored_incidents()}
-        self._writer.commit(desk, self.now)
-        self.resident.apply(desk)
-
-    def until(self, at: int) -> None:
-        """Let time pass, a tick at each instant at which something is due."""
-        while (due := self.resident.next_due()) is not None and due <= START + at:
-            self.now = max(self.now, due)
-            self.take(ticks.Tick(self.now))
-        self.now = START + at
-
-    def states(self) -> dict[str, str]:
-        return {row.title: row.state for row in self.reader.incidents({}, None, 99)}
-
-    def push(self, name: str, **more: Any) -> None:
-        self.take(Pushed("am-api", [alert(name, self.now - START, **more)]))
-
-    def kinds(self) -> list[str]:
-        with self.reader.connect() as connection:
-            return [row.kind for row in self.reader.events(connection) if row.subject_kind == "incident"]
-
-
 @pytest.fixture
 def process(tmp_path: Path) -> Process:
-    return Process(tmp_path)
+    return Process(tmp_path, RULES)
 
 
 def test_a_restart_of_five_minutes_neither_resolves_nor_reopens_anything(process: Process) -> None:

@@ -1,0 +1,89 @@
+"""A daemon without its rim that is ended and started on one file; the test holds the clock."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from responder.config.regexes import compile_regex
+from responder.core import lifecycle, problems
+from responder.core.book import Book
+from responder.core.desk import Desk
+from responder.core.signal import MINUTE
+from responder.handlers import handle, ticks
+from responder.handlers.signals import Pushed
+from responder.house import book_of
+from responder.resident import Resident
+from responder.store import migrate
+from responder.store.engine import open_engine
+from responder.store.reader import Reader
+from responder.store.transaction import Writer
+from tests.config.kit import load
+from tests.story import START, alert
+
+GRACE = 5 * MINUTE
+
+
+class Process:
+    """A daemon that is started on the same file again and again; the test holds the clock."""
+
+    def __init__(self, folder: Path, rules: str) -> None:
+        loaded = load(rules)
+        assert loaded.settings is not None, loaded.errors
+        self._settings, self._url = loaded.settings, f"sqlite:///{folder}/responder.db"
+        self.now = START
+        self.start()
+
+    def start(self, away: int = 0) -> None:
+        self.now += away
+        self._engine = open_engine(self._url)
+        migrate.upgrade(self._engine)
+        self.reader = Reader(open_engine(self._url, read_only=True))
+        self.resident, self.book = self.rebuilt()
+        self._writer = Writer(self._engine, "test")
+        self._writer.lead(self.now)
+        self._away = ticks.Away(self.now, self.now + GRACE)
+        ticks.grant_grace(self.resident, self.book, self._away)
+
+    def rebuilt(self) -> tuple[Resident, Book]:
+        """Return what a process that starts now reads back, with a rule book of its own."""
+        book = book_of(self._settings)
+        resident = Resident(self.reader, partial(lifecycle.next_due, book), compile_regex)
+        book.posted = resident.windows
+        resident.rebuild(self.now)
+        problems.put_in_force(book, resident.board, resident.edges.values())
+        return resident, book
+
+    def stop(self) -> None:
+        self._writer.close()
+
+    def restart(self, away: int) -> None:
+        """End, be away for a while, and start."""
+        self.stop()
+        self.start(away)
+
+    def take(self, *items: object) -> Any:
+        """Decide and store; returns the result of the last item, whose errors come through."""
+        desk, result = Desk(self.resident), None
+        for item in items:
+            result = handle(item, desk, self.book, self.now, self.resident, self._away)
+        desk.dues = {row.id: lifecycle.next_due(self.book, row) for row in desk.stored_incidents()}
+        self._writer.commit(desk, self.now)
+        self.resident.apply(desk)
+        return result
+
+    def until(self, at: int) -> None:
+        """Let time pass, a tick at each instant at which something is due."""
+        while (due := self.resident.next_due()) is not None and due <= START + at:
+            self.now = max(self.now, due)
+            self.take(ticks.Tick(self.now))
+        self.now = START + at
+
+    def states(self) -> dict[str, str]:
+        return {row.title: row.state for row in self.reader.incidents({}, None, 99)}
+
+    def push(self, name: str, **more: Any) -> None:
+        self.take(Pushed("am-api", [alert(name, self.now - START, **more)]))
+
+    def kinds(self) -> list[str]:
+        with self.reader.connect() as connection:
+            return [row.kind for row in self.reader.events(connection) if row.subject_kind == "incident"]
