@@ -8,7 +8,7 @@ from responder.config.regexes import compile_regex
 from responder.core import lifecycle, problems
 from responder.core.book import Book
 from responder.core.desk import Desk
-from responder.core.signal import MINUTE
+from responder.core.signal import MINUTE, Span
 from responder.handlers import handle, ticks
 from responder.handlers.signals import Pushed
 from responder.house import book_of
@@ -26,11 +26,11 @@ GRACE = 5 * MINUTE
 class Process:
     """A daemon that is started on the same file again and again; the test holds the clock."""
 
-    def __init__(self, folder: Path, rules: str) -> None:
+    def __init__(self, folder: Path, rules: str, grace: Span = GRACE) -> None:
         loaded = load(rules)
         assert loaded.settings is not None, loaded.errors
         self._settings, self._url = loaded.settings, f"sqlite:///{folder}/responder.db"
-        self.now = START
+        self.now, self._grace = START, grace
         self.start()
 
     def start(self, away: int = 0) -> None:
@@ -41,7 +41,7 @@ class Process:
         self.resident, self.book = self.rebuilt()
         self._writer = Writer(self._engine, "test")
         self._writer.lead(self.now)
-        self._away = ticks.Away(self.now, self.now + GRACE)
+        self._away = ticks.Away(self.now, self.now + self._grace)
         ticks.grant_grace(self.resident, self.book, self._away)
 
     def rebuilt(self) -> tuple[Resident, Book]:

@@ -65,7 +65,7 @@ KEPT = ("silences", "sources", "outbox", "problems", "meters", "maintenance", "e
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_start_reads_back_what_was_in_memory(seed: int, tmp_path: Path) -> None:
-    chance, process, at = random.Random(seed), Process(tmp_path, RULES), 0
+    chance, process, at = random.Random(seed), Process(tmp_path, RULES, grace=0), 0
     for step in range(STEPS):
         happen(chance, process, at)
         if chance.random() < 0.5:
