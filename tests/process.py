@@ -49,6 +49,7 @@ class Process:
         book = book_of(self._settings)
         resident = Resident(self.reader, partial(lifecycle.next_due, book), compile_regex)
         book.posted = resident.windows
+        book.date_promises(self.reader.meters())
         resident.rebuild(self.now)
         problems.put_in_force(book, resident.board, resident.edges.values())
         return resident, book

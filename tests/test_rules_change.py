@@ -55,6 +55,18 @@ def test_a_key_that_changed_and_changed_back_takes_what_still_fires() -> None:
     assert shown(story) == [("open", ("orphaned",)), ("open", ("orphaned",)), ("open", ())]
 
 
+def test_a_key_whose_incident_was_cancelled_opens_another_when_its_rule_comes_back() -> None:
+    story = Story()
+    story.fire()
+    story.command("cancel", reason="false_positive")
+    reload(story, OTHER)
+    reload(story, EACH)
+    story.fire("A", n="2")
+    assert shown(story) == [("cancelled", ()), ("open", ())]
+    story.until(24 * HOUR)
+    assert [row.taking for row in story.incidents()] == [False, True]
+
+
 def test_a_rule_without_an_incident_counts_an_alert_once_after_it_was_gone() -> None:
     feeder = EACH.rpartition("    incident")[0]
     story = Story(feeder)
@@ -227,3 +239,32 @@ def test_an_incident_that_a_person_resolved_does_not_return_because_its_source_a
     story.command("resolve")
     story.sample()
     assert story.states() == ["resolved"] and "reopened" not in story.kinds()
+
+
+def test_alerts_whose_incident_lost_its_rule_are_counted_once_by_the_key_that_takes_its_place() -> None:
+    story = Story()
+    story.fire()
+    story.fire(n="2")
+    reload(story, FINER)
+    reload(story, OBSERVED)
+    story.end()
+    [state] = [row.state for (rule, _), row in story.stage.resident.states.items() if rule == "each"]
+    assert (state.phase, state.firing) == ("open", 1)
+
+
+def test_what_still_fires_of_an_incident_that_a_person_closed_joins_the_one_that_a_rule_opens_from_now_on() -> None:
+    story = Story()
+    story.fire()
+    story.command("resolve")
+    story.command("close")
+    story.fire(n="2")
+    reload(story, OBSERVED)
+    reload(story, EACH)
+    assert [(row.state, row.alerts_count, row.firing) for row in story.incidents()] == [
+        ("closed", 1, 0),
+        ("open", 2, 2),
+    ]
+    story.end()
+    assert story.states() == ["closed", "open"]
+    story.end(n="2")
+    assert story.states() == ["closed", "resolved"]

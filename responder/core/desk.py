@@ -72,6 +72,8 @@ class KeyState(Struct, frozen=True):
     incident: int | None = None
     fed_by: tuple[tuple[str, int], ...] = ()
     """The (rule, key hash) whose edges fed this key lately; ``absorbs`` asks."""
+    former: int | None = None
+    """The incident that was over while its alerts still fired: until there is another, they are those of the key."""
 
 
 KEPT: Final = 1000

@@ -220,7 +220,7 @@ def _incident_for(desk: Desk, book: Book, hit: Hit, told: Opened, alert: Alert) 
 
 def _hand_over(desk: Desk, book: Book, rule: Rule, row: KeyState, at: Instant, cause: Cause) -> KeyState:
     """Let a key go on with another incident; rules that refer to this one hear of no end and no beginning."""
-    row = msgspec.structs.replace(row, state=State(row.state.phase, row.state.since), incident=None)
+    row = msgspec.structs.replace(row, state=State(row.state.phase, row.state.since), incident=None, former=None)
     if row.state.phase == "open" and rule.incident is not None and rule.mode == "notify":
         book.matched(rule.id, at)
         incident = raise_incident(desk, book, rule, rule.incident, row, Edge(True, at), cause)
@@ -318,10 +318,10 @@ def _leave(desk: Desk, book: Book, alert: Alert, now: Instant, *, expired: bool)
 def counts(row: KeyState, joined: Joined) -> bool:
     """Say whether a key counts an alert that joined it among those that fire.
 
-    Not one that stayed with an incident that takes no more while the key went on to another. A
-    key whose incident is closed has none, and its alerts fire all the same.
+    Not one that stayed with an incident that takes no more while the key went on to another, or lost
+    its rule. A key whose incident is closed has none, and its alerts fire all the same.
     """
-    return joined.incident is None or row.incident == joined.incident or row.incident is None
+    return joined.incident is None or joined.incident == (row.former if row.incident is None else row.incident)
 
 
 def _hears(rule: Rule, joined: Incident | None) -> bool:

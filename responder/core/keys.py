@@ -29,7 +29,7 @@ def release(desk: Desk, book: "Book", incident: Incident) -> None:
     row = desk.states.get((incident.rule, incident.key_hash))
     if row is None or row.incident != incident.id:
         return
-    desk.states.put((row.rule, row.key_hash), msgspec.structs.replace(row, incident=None))
+    desk.states.put((row.rule, row.key_hash), msgspec.structs.replace(row, incident=None, former=incident.id))
     rule = book.rules.get(incident.rule)
     if rule is not None:
         rest(desk, rule, row.key_hash)

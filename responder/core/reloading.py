@@ -50,7 +50,7 @@ def offer(desk: Desk, book: Book, alert: Alert, now: Instant, heard: Container[s
 
 def _counts(desk: Desk, joined: Joined) -> bool:
     """Say whether a key still counts an alert: one whose rule was gone in between does not."""
-    incident = desk.incidents.get(joined.incident) if joined.incident is not None else None
+    incident = desk.incident(joined.incident) if joined.incident is not None else None
     if incident is not None:
         return "orphaned" not in incident.flags
     return desk.states.get((joined.rule, joined.key_hash)) is not None
@@ -58,7 +58,9 @@ def _counts(desk: Desk, joined: Joined) -> bool:
 
 def _taken_up(desk: Desk, book: Book, entry: Joined, alert: Alert, now: Instant, heard: Container[str]) -> Joined:
     rule, row = book.rules.get(entry.rule), desk.states.get((entry.rule, entry.key_hash))
-    if entry.incident is not None or rule is None or row is None or row.state.phase != "open":
+    if rule is None or row is None or row.state.phase != "open":
+        return entry
+    if entry.incident is not None and entry.incident != row.former:
         return entry
     if not opens(rule) or not isinstance(rule.when, EventWhen):
         return entry
@@ -83,6 +85,8 @@ def _take_up(
     elif joining is not None:
         problems.before_joining(desk, book, joining, incident, part=False)
     incident = desk.incidents.get(incident.id) or incident
+    if entry.incident is not None and (over := desk.incidents.get(entry.incident)) is not None and over.firing > 0:
+        desk.recount(over, firing=over.firing - 1)
     engine.join(desk, book, rule, incident, alert, momentary=False)
     return msgspec.structs.replace(entry, incident=incident.id)
 
@@ -125,10 +129,19 @@ def orphan(desk: Desk, book: Book, rule_id: str, hashes: Iterable[int], now: Ins
         row = desk.states.get((rule_id, key_hash))
         if row is None:
             continue
-        incident = desk.incidents.get(row.incident) if row.incident is not None else None
-        if incident is not None and incident.closed_at is None:
-            lifecycle.orphan(desk, book, incident, now, actor)
+        _lose(desk, book, row.incident, now, actor)
         desk.states.drop((rule_id, key_hash))
+
+
+def _lose(desk: Desk, book: Book, id: int | None, now: Instant, actor: Actor) -> None:
+    """Leave an incident to a person; one that was cancelled waits no more for the end of what fires."""
+    incident = desk.incidents.get(id) if id is not None else None
+    if incident is None or "orphaned" in incident.flags:
+        return
+    if incident.closed_at is None:
+        lifecycle.orphan(desk, book, incident, now, actor)
+    elif incident.taking:
+        lifecycle.stop_taking(desk, book, incident, now)
 
 
 def unpromised(book: Book, sources: Iterable[SourceState]) -> tuple[str, ...]:
@@ -139,8 +152,8 @@ def unpromised(book: Book, sources: Iterable[SourceState]) -> tuple[str, ...]:
 def orphan_source(desk: Desk, book: Book, name: str, now: Instant) -> None:
     """Flag the incident of a source that is gone, or opens none now; if it is still asked, its answer resolves it."""
     row = desk.sources.get(name)
-    incident = desk.incidents.get(row.incident) if row is not None and row.incident is not None else None
-    if incident is not None and incident.closed_at is None and "orphaned" not in incident.flags:
-        lifecycle.orphan(desk, book, incident, now, Actor("source", name))
-    if row is not None and name not in book.polled:
+    if row is None:
+        return
+    _lose(desk, book, row.incident, now, Actor("source", name))
+    if name not in book.polled:
         desk.sources.put(name, SourceState(name, None, row.last_success))

@@ -70,13 +70,14 @@ def known_now(a: Alert) -> Alert:
 
 def state_row(s: KeyState) -> Row:
     stored = msgspec.structs.replace(s.state, firing=0)
-    body = text_of({"state": stored, "fed_by": s.fed_by})
+    body = text_of(_StateBody(stored, s.fed_by, s.former))
     return (s.rule, s.key_hash, text_of(s.key), body, s.state.due, s.incident, s.digest, s.seen_at)
 
 
-class _StateBody(msgspec.Struct):
+class _StateBody(msgspec.Struct, omit_defaults=True):
     state: State
     fed_by: tuple[tuple[str, int], ...] = ()
+    former: int | None = None
 
 
 _state_body = msgspec.json.Decoder(_StateBody)
@@ -85,7 +86,9 @@ _state_body = msgspec.json.Decoder(_StateBody)
 def state_of(row: Row) -> KeyState:
     rule, key_hash, key, body, _due, incident, digest, seen_at = row
     read = _state_body.decode(body)
-    return KeyState(rule, key_hash, _labels.decode(key), read.state, digest, seen_at, incident, read.fed_by)
+    return KeyState(
+        rule, key_hash, _labels.decode(key), read.state, digest, seen_at, incident, read.fed_by, read.former
+    )
 
 
 def incident_row(i: Incident, due: Instant | None) -> Row:
