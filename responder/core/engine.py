@@ -510,7 +510,7 @@ def _feed(desk: Desk, book: Book, rule: Rule, row: KeyState, incident: Incident 
 
 def _absorb(desk: Desk, book: Book, rule: Rule, fed: StateKey, parent: Incident, at: Instant) -> None:
     """Make the incident of a key that fed the parent's key a part of it, when the rule says so."""
-    if fed[0] not in rule.absorbs:
+    if fed[0] not in rule.absorbs or parent.closed_at is not None:
         return
     state = desk.states.get(fed)
     child = desk.incidents.get(state.incident) if state is not None and state.incident is not None else None

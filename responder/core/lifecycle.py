@@ -160,7 +160,7 @@ def raise_priority(desk: Desk, book: Book, row: Incident, priority: str, at: Ins
 def merge(desk: Desk, book: Book, row: Incident, args: Mapping[str, Any], at: Instant, actor: Actor) -> Incident:
     """Make it part of the incident ``into``."""
     into = desk.incidents.get(args["into"])
-    if into is None:
+    if into is None or into.closed_at is not None:  # what is over is in memory while its alerts fire
         raise Invalid(f"there is no {name_of(args['into'])} that is still worked on", "into")
     ancestor: Incident | None = into
     while ancestor is not None:

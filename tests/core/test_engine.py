@@ -560,6 +560,21 @@ def test_what_feeds_an_absorbing_rule_becomes_a_child_while_the_parent_is_open()
     assert story.incident(6).parent is None, "its parent is over"
 
 
+def test_what_was_cancelled_absorbs_nothing_when_its_condition_returns() -> None:
+    story = Story(ABSORBING)
+    story.fire(host="a")
+    story.fire(host="b")
+    story.command("cancel", 3, reason="exercise")
+    story.until(11 * MINUTE)
+    story.fire(host="c")
+    story.fire(host="d")
+    assert [(row.rule, row.parent) for row in story.incidents()[2:]] == [
+        ("many-down", None),
+        ("down", None),
+        ("down", None),
+    ]
+
+
 def test_a_rule_that_observes_ends_no_alert_that_other_rules_hear() -> None:
     observing = "  - {id: tried, by: [], mode: observe, when: {event: {match: {}, expire: 10m}}, incident: {service: shop, title: t}}"
     story = Story(EACH + observing)

@@ -287,6 +287,19 @@ def test_alerts_do_not_change_the_priority_that_a_person_set(story: Story) -> No
     assert story.incident().priority == "P4"
 
 
+@pytest.mark.parametrize("end, args", [("close", {}), ("cancel", {"reason": "exercise"})])
+def test_nothing_becomes_part_of_what_is_over_though_its_alerts_still_fire(
+    story: Story, end: str, args: dict[str, Any]
+) -> None:
+    story.fire("A")
+    story.fire("B")
+    story.command("resolve")
+    story.command(end, **args)
+    with pytest.raises(Invalid, match="no INC-1 that is still worked on"):
+        story.command("merge", 2, into=1)
+    assert story.incident(2).parent is None
+
+
 def test_parts_of_an_incident_do_not_go_in_a_ring(story: Story) -> None:
     for name in "ABC":
         story.fire(name)
