@@ -209,9 +209,8 @@ class Daemon:
         metrics.CONFIG_SUCCESSFUL.set(1)
         metrics.CONFIG_SUCCESS_TIME.set(now / SECOND)
         metrics.STORAGE_UP.set(1)
-        gone = self._gone(self.book)
         try:
-            if await self.intake.submit(self._loaded(self.settings.digest, gone, self.book)):
+            if await self.intake.submit(self._loaded(self.settings.digest, self.book)):
                 await self._sweep()
             await self._offer(frozenset())
         except (Unavailable, DataRefused) as error:
@@ -248,16 +247,8 @@ class Daemon:
         self._poller = Poller(self.intake, self.clock, polled)
         self._poller.start()
 
-    def _gone(self, book: Book) -> tuple[str, ...]:
-        """Return the rules of which there are states that do not belong to the book any more."""
-        found = set()
-        for row in list(self.resident.states.values()):
-            rule = book.rules.get(row.rule)
-            if rule is None or rule.digest != row.digest:
-                found.add(row.rule)
-        return tuple(sorted(found))
-
-    def _loaded(self, digest: str, gone: tuple[str, ...], book: Book) -> commands.Loaded:
+    def _loaded(self, digest: str, book: Book) -> commands.Loaded:
+        gone = reloading.gone(book, list(self.resident.states.values()))
         expecting = tuple(r for r in book.rules.values() if isinstance(r.when, AbsenceWhen) and r.when.expect)
         unpromised = reloading.unpromised(book, list(self.resident.sources.values()))
         return commands.Loaded(digest, gone, expecting, unpromised)
@@ -440,9 +431,7 @@ class Daemon:
         except ValueError as error:
             return self._not_loaded([str(error)])
         before = self.book
-        item = upkeep.Replace(
-            book, self._loaded(settings.digest, self._gone(book), book), lambda: setattr(self, "book", before)
-        )
+        item = upkeep.Replace(book, self._loaded(settings.digest, book), lambda: setattr(self, "book", before))
         try:
             await self.intake.submit(item)
         except Unavailable as error:

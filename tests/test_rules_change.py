@@ -21,12 +21,11 @@ def reload(story: Story, rules: str) -> None:
     assert loaded.settings is not None, loaded.errors
     stage, book = story.stage, book_of(loaded.settings)
     resident = stage.resident
-    states = resident.states.values()
-    gone = {s.rule for s in states if s.rule not in book.rules or book.rules[s.rule].digest != s.digest}
     heard = reloading.heard_from_now_on(stage.book, book)
     book.posted, stage.book = resident.windows, book
     resident.forget_rests()
-    stage.take(Loaded("", tuple(gone), (), reloading.unpromised(book, resident.sources.values())))
+    gone = reloading.gone(book, resident.states.values())
+    stage.take(Loaded("", gone, (), reloading.unpromised(book, resident.sources.values())))
     waiting = [key for key, row in resident.states.items() if reloading.waits(book.rules.get(row.rule), row)]
     stage.take(upkeep.Offer([a.identity for a in resident.alerts.values() if not a.ended], waiting, heard))
 
@@ -268,3 +267,27 @@ def test_what_still_fires_of_an_incident_that_a_person_closed_joins_the_one_that
     assert story.states() == ["closed", "open"]
     story.end(n="2")
     assert story.states() == ["closed", "resolved"]
+
+
+BOTH = """
+  - id: both
+    by: [service]
+    when: {all: {within: 10m, of: [{rule: each}, {event: {match: {labels: {alertname: B}}}}]}}
+    incident: {service: shop, title: both}
+"""
+
+
+def test_a_rule_that_waits_for_the_end_of_a_key_that_is_gone_begins_anew() -> None:
+    story = Story(EACH + BOTH)
+    story.fire("A")
+    story.fire("B")
+    reload(story, FINER + BOTH)
+    [former] = [row for row in story.incidents() if row.rule == "both"]
+    assert (former.state, former.flags) == ("open", ("orphaned",))
+    for tell in (story.end, story.fire):
+        tell("A")
+        tell("B")
+        story.until(story.now + MINUTE)
+    assert [row.state for row in story.incidents() if row.rule == "both"] == ["open", "open"]
+    story.end("B")
+    assert [row.state for row in story.incidents() if row.rule == "both"] == ["open", "resolved"]

@@ -14,13 +14,29 @@ from responder.core.conditions.state import Edge, Expected, Opened
 from responder.core.desk import Desk, KeyState, SourceState, StateKey
 from responder.core.event import Actor
 from responder.core.match import key_for
-from responder.core.rule import CountWhen, EventWhen, FlappingWhen, MetricWhen, Rule
+from responder.core.rule import AllWhen, CountWhen, EventWhen, FlappingWhen, MetricWhen, Rule, SequenceWhen
 from responder.core.signal import Instant, Signal
 
 
 def opens(rule: Rule | None) -> bool:
     """Say whether a rule opens incidents, or only feeds others or looks on."""
     return rule is not None and rule.incident is not None and rule.mode == "notify"
+
+
+def gone(book: Book, rows: Iterable[KeyState]) -> tuple[str, ...]:
+    """Return the rules whose condition states end under a rule book.
+
+    They were removed, or have another ``by`` or kind; or they wait for the end of a key of such a rule,
+    which nobody will tell them.
+    """
+    found = {row.rule for row in rows if (rule := book.rules.get(row.rule)) is None or rule.digest != row.digest}
+    left = list(found)
+    while left:
+        for dependent, _ in book.dependents.get(left.pop(), ()):
+            if isinstance(dependent.when, AllWhen | SequenceWhen) and dependent.id not in found:
+                found.add(dependent.id)
+                left.append(dependent.id)
+    return tuple(sorted(found))
 
 
 def heard_from_now_on(before: Book, book: Book) -> frozenset[str]:

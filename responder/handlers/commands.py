@@ -148,7 +148,7 @@ class Loaded(Struct, frozen=True):
 
     digest: str
     gone: tuple[str, ...]
-    """Rules whose condition state ends: removed, or with another ``by`` or kind."""
+    """Rules whose condition state ends, see :func:`responder.core.reloading.gone`."""
     expecting: tuple[Rule, ...] = ()
     unpromised: tuple[str, ...] = ()
     """Sources with an incident that their ``on_failure`` does not open any more."""
