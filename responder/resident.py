@@ -23,7 +23,7 @@ from responder.core.matcher import CompileRegex
 from responder.core.outbox import Lanes, Message
 from responder.core.problem import WATCHED, KnownError, next_due
 from responder.core.settling import Settling
-from responder.core.signal import HOUR, MINUTE, Instant
+from responder.core.signal import DAY, HOUR, MINUTE, Instant
 from responder.core.silence import Silence, Silences
 from responder.core.topology import Edge
 from responder.store.changes import changes_by
@@ -343,6 +343,13 @@ class Resident:
         """Drop what closed problems looked like, when they were watched for long enough."""
         for error in [error for error in self._watched.values() if error.until is not None and error.until < now]:
             self._unwatch(error.problem)
+
+    def forget_windows(self, now: Instant) -> None:
+        """Drop announced maintenance that has passed and whose time is counted; the store has it still."""
+        counted = min((meter.since for meter in self.meters.values()), default=now)
+        before = min(counted, now - DAY)
+        for row in [row for row in self.maintenance.values() if row.recurring is None and row.end < before]:
+            self._announce(msgspec.structs.replace(row, ended_at=row.end))
 
     def _watch(self, error: KnownError | None) -> None:
         if error is not None:

@@ -147,6 +147,7 @@ def forget(item: Forget, desk: Desk, book: Book, now: Instant, resident: Residen
     if item.first:
         resident.settling.begin(resident.board)
         resident.forget_errors(now)
+        resident.forget_windows(now)
         desk.stale = book.topology.stale(now)
         book.topology.forget(desk.stale)
 

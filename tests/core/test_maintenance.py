@@ -13,8 +13,9 @@ from responder.core.catalogue import Recurring
 from responder.core.instant import format_instant, parse_instant
 from responder.core.lifecycle import Refused
 from responder.core.maintenance import Posted, Window, posted_window, united
-from responder.core.signal import DAY, HOUR, MINUTE
+from responder.core.signal import DAY, HOUR, MINUTE, SECOND
 from responder.handlers.commands import Announce, EndMaintenance, NotFound
+from responder.handlers.upkeep import Forget, Settle
 from tests.shop import ANN, HOUSE, START, Shop, since_start
 
 NIGHTLY = """
@@ -141,6 +142,21 @@ def test_announced_windows_survive_a_kill() -> None:
     shop.until(200 * MINUTE)
     shop.open()
     assert [shop.see(1).clock.opened_at, shop.see(2).flags] == [START + 2 * HOUR, ()]
+
+
+def test_announced_windows_that_have_passed_are_asked_no_more_once_their_time_is_counted() -> None:
+    shop = Shop()
+    shop.reload(HOUSE)
+    announce(shop, HOUR, 2 * HOUR, "passed")
+    announce(shop, 3 * DAY, 4 * DAY, "to come")
+    shop.until(2 * DAY)
+    shop.take(Forget(first=True))
+    assert shop.resident.windows.keys() == {"passed", "to come"}, "its time is not counted yet"
+    shop.take(Settle())
+    shop.take(Forget(first=True))
+    assert shop.resident.windows.keys() == shop.resident.maintenance.keys() == {"to come"}
+    shop.until(3 * DAY)
+    assert shop.fact("service_time_seconds_total", service="shop") == 71 * HOUR / SECOND
 
 
 def test_stretches_unite() -> None:
