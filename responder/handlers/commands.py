@@ -298,6 +298,8 @@ def end_maintenance(item: EndMaintenance, desk: Desk, book: Book, now: Instant, 
     row = desk.maintenance.get(item.name)
     if row is None:
         raise NotFound(f"no maintenance {item.name!r} was announced, or it was ended")
+    if row.recurring is None and row.end <= now:
+        return row
     row = msgspec.structs.replace(row, ended_at=now)
     _put_window(desk, book, row, None, now, item.actor)
     desk.events.append(Event(now, "expired", "maintenance", 0, item.actor, {"name": row.name}))

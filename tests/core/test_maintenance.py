@@ -159,6 +159,14 @@ def test_announced_windows_that_have_passed_are_asked_no_more_once_their_time_is
     assert shop.fact("service_time_seconds_total", service="shop") == 71 * HOUR / SECOND
 
 
+def test_ending_a_window_that_has_passed_leaves_it_as_it_is() -> None:
+    shop = Shop()
+    announce(shop, HOUR, 2 * HOUR)
+    shop.until(3 * HOUR)
+    shop.take(EndMaintenance("works", ANN))
+    assert shop.resident.maintenance["works"].ended_at is None
+
+
 def test_stretches_unite() -> None:
     assert list(united([(5, 7), (0, 2), (1, 3), (3, 4), (6, 9)])) == [(0, 4), (5, 9)]
     assert list(united([])) == []
