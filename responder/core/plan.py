@@ -388,7 +388,7 @@ def _following(desk: "Desk", book: "Book", message: Message, part: Part) -> str 
     if row is not None:
         team, told = book.team(row.team), row.told
     elif problem is not None:
-        team, told = owner_of(book, problem.problem), problem.told
+        team, told = _in_charge(book, problem.problem, part), problem.told
     else:
         return None
     know = {*part.to, *(told if part.event in ("opened", "repeat") else ())}

@@ -6,6 +6,7 @@ from responder.core.catalogue import ChannelRef, ChannelSpec, Group, ProblemSpec
 from responder.core.event import TIMER, Event
 from responder.core.signal import HOUR, MINUTE, SECOND
 from responder.handlers.commands import ProblemCommand
+from responder.ports import Permanent
 from tests.post import ANNA, T0, Post
 
 ALIKE = ProblemSpec("alike", "noc", Group(("alertname",), 2, 10 * MINUTE), due=2 * HOUR)
@@ -78,6 +79,18 @@ def test_who_owns_an_action_item_hears_that_it_was_not_done(house: Post) -> None
     assert [event.data["action"] for event in overdue(house)] == [1, 2]
     [text] = [m.text for _, m in house.sent if m.channel == "dba"]
     assert "Action item 1 of dba: buy a fan - was due 2026-01-05 01:00:00 UTC" in text
+
+
+def test_when_the_owner_of_an_action_item_can_not_be_reached_another_channel_of_that_owner_is_told() -> None:
+    noc = Team("noc", "nora", (ChannelRef("board"),))
+    dba = Team("dba", "dora", (ChannelRef("dba"), ChannelRef("pager", on=("breached",))))
+    channels = [ChannelSpec(name, bundle=0, rate=1000) for name in ("chat", "board", "dba", "pager")]
+    post = Post(*channels, refs=(ChannelRef("chat"),), teams={"noc": noc, "dba": dba}, problems=(ALIKE,))
+    post.fails["dba"] = Permanent("no such room", "rejected")
+    post.fire("a", "b")
+    do(post, "action", text="buy a fan", owner="dba", due=T0 + HOUR)
+    post.at(7000)
+    assert [channel for _, channel, _ in heard(post)] == ["pager"]
 
 
 def test_action_items_outlive_the_problem_and_a_restart(house: Post) -> None:
