@@ -134,6 +134,8 @@ def overdue(problem: Problem, at: Instant) -> tuple[Problem, list[tuple[Instant,
 
 
 def _owed(problem: Problem) -> Iterator[tuple[Instant, int]]:
+    if problem.merged_into is not None:
+        return  # the other has its action items
     if problem.due_at is not None and problem.state in UNRESOLVED and not problem.overdue:
         yield problem.due_at, 0
     for number, one in enumerate(problem.actions, 1):

@@ -188,8 +188,10 @@ _AFTERWARDS: Final = ("note", "review", "action", "done")
 
 
 def allowed(of: Problem) -> tuple[str, ...]:
-    """Return the commands that a problem takes in its state."""
-    return tuple(COMMANDS) if of.closed_at is None else _AFTERWARDS
+    """Return the commands that a problem takes in its state; what was merged is worked on as the other."""
+    if of.closed_at is None:
+        return tuple(COMMANDS)
+    return _AFTERWARDS if of.merged_into is None else ("note",)
 
 
 def command(desk: Desk, book: Book, name: str, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
@@ -202,7 +204,8 @@ def command(desk: Desk, book: Book, name: str, row: ProblemRow, args: Args, at: 
     if name == "state" and args["state"] == row.problem.state:
         return row  # said again
     if name not in can:
-        raise Refused(f"a problem that is closed takes no {name}; it takes {', '.join(can)}", can)
+        is_so = "closed" if row.problem.merged_into is None else f"part of PRB-{row.problem.merged_into}"
+        raise Refused(f"a problem that is {is_so} takes no {name}; it takes {', '.join(can)}", can)
     after = COMMANDS[name](desk, book, row, args, at, actor)
     if row.problem.closed_at is None:
         for id in (row.problem.id, after.problem.id):

@@ -4,8 +4,9 @@ import pytest
 
 from responder.core.catalogue import ChannelRef, ChannelSpec, Group, ProblemSpec, Team
 from responder.core.event import TIMER, Event
+from responder.core.lifecycle import Refused
 from responder.core.signal import HOUR, MINUTE, SECOND
-from responder.handlers.commands import ProblemCommand
+from responder.handlers.commands import OpenProblem, ProblemCommand
 from responder.ports import Permanent
 from tests.post import ANNA, T0, Post
 
@@ -91,6 +92,18 @@ def test_when_the_owner_of_an_action_item_can_not_be_reached_another_channel_of_
     do(post, "action", text="buy a fan", owner="dba", due=T0 + HOUR)
     post.at(7000)
     assert [channel for _, channel, _ in heard(post)] == ["pager"]
+
+
+def test_the_action_items_of_a_problem_that_was_merged_are_those_of_the_other(house: Post) -> None:
+    do(house, "action", text="buy a fan", owner="noc", due=T0 + HOUR)
+    house.stage.take(OpenProblem({"title": "fans", "incidents": (1,), "owner": "noc"}, ANNA))
+    house.stage.take(ProblemCommand("merge", 1, {"into": 2}, ANNA))
+    for name, args in (("done", {"action": 1}), ("action", {"text": "more", "owner": "noc", "due": T0 + HOUR})):
+        with pytest.raises(Refused, match="part of PRB-2"):
+            do(house, name, **args)
+    house.at(3700)
+    assert [title for *_, title in heard(house)] == ["[P3] problem has action item 1 overdue: fans (PRB-2)"]
+    assert overdue(house) == []
 
 
 def test_action_items_outlive_the_problem_and_a_restart(house: Post) -> None:
