@@ -6,14 +6,17 @@ from typing import Any
 import pytest
 
 from responder.core.book import UNKNOWN
-from responder.core.desk import ProblemRow
+from responder.core.desk import Desk, ProblemRow
 from responder.core.event import Actor
 from responder.core.incident import Incident
 from responder.core.lifecycle import Invalid, Opening, Refused
 from responder.core.problem import problem_of
-from responder.core.signal import HOUR, MINUTE, SECOND
+from responder.core.problem_commands import command
+from responder.core.signal import DAY, HOUR, MINUTE, SECOND
 from responder.handlers.commands import OpenByHand, OpenProblem
 from tests.test_correlating import SHOP, Shop, services
+
+ANN = Actor("person", "ann")
 
 
 def storm() -> Shop:
@@ -57,7 +60,7 @@ def test_a_problem_that_is_investigated_again_takes_what_comes() -> None:
 
 
 def by_hand(shop: Shop, *incidents: int) -> ProblemRow:
-    row: ProblemRow = shop.rehearsal.take(OpenProblem({"title": "T", "incidents": incidents}, Actor("person", "ann")))
+    row: ProblemRow = shop.rehearsal.take(OpenProblem({"title": "T", "incidents": incidents}, ANN))
     return row
 
 
@@ -122,6 +125,34 @@ def test_of_two_problems_of_different_origin_that_are_merged_the_one_takes_what_
         assert set(shown(shop).values()) == {into}
         shop.command("unlink", into, incident=2)
         assert shown(shop)[2] is None
+
+
+def test_what_is_moved_long_after_it_was_over_is_in_its_former_problem_no_more() -> None:
+    for manual in (False, True):
+        shop = storm()
+        if manual:
+            former, number = by_hand(shop, 1, 2).problem.id, by_hand(shop, 3).problem.id
+        else:
+            former, number = 1, shop.command("split", 1, incidents=[3]).problem.id
+        for service in ("db", "api", "web"):
+            shop.fire(SECOND, "CpuHigh", firing=False, service=service)
+        shop.wait(3 * DAY)
+        shop.forget()
+        assert shop.command("link", number, incident=1).incidents == (3, 1)
+        assert [row.incidents for row in shop.problems() if row.problem.id == former] == [(2,)]
+        by_hand(shop, 1)
+        assert [row.incidents for row in shop.problems() if row.problem.id == number] == [(3,) if manual else (3, 1)]
+
+
+def test_a_problem_is_not_merged_into_one_that_was_closed_a_moment_ago() -> None:
+    shop = storm()
+    by_hand(shop, 1)
+    desk, house = Desk(shop.rehearsal.resident), shop.rehearsal
+    one, other = (desk.problems.get(number) for number in (1, 2))
+    assert one is not None and other is not None
+    command(desk, house.book, "state", other, {"state": "closed"}, house.now, ANN)
+    with pytest.raises(Invalid, match="PRB-2 that is not closed"):
+        command(desk, house.book, "merge", one, {"into": 2}, house.now, ANN)
 
 
 def test_an_incident_counts_as_correlated_once_wherever_it_is_moved() -> None:

@@ -86,7 +86,7 @@ def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
         raise Invalid(f"there is no {name_of(args['incident'])}", "incident")
     if incident.problem == of.id or incident.id in row.incidents:
         return row
-    former = problem.problem_of(of.spec, incident.id, desk.board)
+    former = _former(desk, of.spec, incident)
     if former is not None:
         _take_out(desk, book, former, incident.id)
     desk.board.apply(problem.link(of.id, of.spec, incident.id, at, desk.board).rows)
@@ -96,6 +96,19 @@ def link(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor
         problems.unlink(desk, book, former, incident.id, at, actor)
         _say(desk, former, "unlinked", at, actor, incident=incident.id, instead=of.id)
     return desk.problems.get(of.id) or row
+
+
+def _former(desk: Desk, spec: str, incident: Incident) -> int | None:
+    """Return the problem of the same entry, or of people, that loses an incident which goes to another.
+
+    What is long over correlation has forgotten; the incident itself knows its problem still.
+    """
+    linked = problem.problem_of(spec, incident.id, desk.board)
+    for number in (linked, incident.problem):
+        row = desk.problems.get(number) if number is not None else None
+        if row is not None and row.problem.closed_at is None and (number == linked or row.problem.spec == spec):
+            return number
+    return None
 
 
 def unlink(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
@@ -121,7 +134,7 @@ def _take_out(desk: Desk, book: Book, number: int, incident: int) -> None:
 
 def merge(desk: Desk, book: Book, row: ProblemRow, args: Args, at: Instant, actor: Actor) -> ProblemRow:
     target = desk.problems.get(args["into"])
-    if target is None or target.problem.id == row.problem.id:
+    if target is None or target.problem.closed_at is not None or target.problem.id == row.problem.id:
         raise Invalid(f"there is no other problem PRB-{args['into']} that is not closed", "into")
     try:
         turn = problem.merge(row.problem.id, args["into"], row.incidents, at, desk.board)
@@ -227,7 +240,7 @@ def open_by_hand(desk: Desk, book: Book, args: Args, at: Instant, actor: Actor) 
     new = Problem(
         number, "manual", owner, at, title=args["title"], service=args.get("service") or "", due_at=args.get("due")
     )
-    formers = {id: problem.problem_of("", id, desk.board) for id in chosen}
+    formers = {one.id: _former(desk, "", one) for one in found if one is not None}
     for id, former in formers.items():
         if former is not None:
             _take_out(desk, book, former, id)
