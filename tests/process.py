@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from responder.config.regexes import compile_regex
-from responder.core import lifecycle, problems
+from responder.config.settings import Settings
+from responder.core import lifecycle, problems, reloading
 from responder.core.book import Book
 from responder.core.desk import Desk
+from responder.core.rule import AbsenceWhen
 from responder.core.signal import MINUTE, Span
-from responder.handlers import handle, ticks
+from responder.handlers import handle, ticks, upkeep
+from responder.handlers.commands import Loaded
 from responder.handlers.signals import Pushed
 from responder.house import book_of
 from responder.resident import Resident
@@ -23,13 +26,17 @@ from tests.story import START, alert
 GRACE = 5 * MINUTE
 
 
+def settings_of(rules: str) -> Settings:
+    loaded = load(rules)
+    assert loaded.settings is not None, loaded.errors
+    return loaded.settings
+
+
 class Process:
     """A daemon that is started on the same file again and again; the test holds the clock."""
 
     def __init__(self, folder: Path, rules: str, grace: Span = GRACE) -> None:
-        loaded = load(rules)
-        assert loaded.settings is not None, loaded.errors
-        self._settings, self._url = loaded.settings, f"sqlite:///{folder}/responder.db"
+        self._settings, self._url = settings_of(rules), f"sqlite:///{folder}/responder.db"
         self.now, self._grace = START, grace
         self.start()
 
@@ -43,6 +50,24 @@ class Process:
         self._writer.lead(self.now)
         self._away = ticks.Away(self.now, self.now + self._grace)
         ticks.grant_grace(self.resident, self.book, self._away)
+
+    def reload(self, rules: str) -> None:
+        """Put another configuration in force as the daemon does: end, load, offer what fires and what holds."""
+        self._settings, before = settings_of(rules), self.book
+        self.book = book = book_of(self._settings)
+        problems.put_in_force(book, self.resident.board, self.resident.edges.values())
+        book.posted = self.resident.windows
+        self.resident.forget_rests()
+        rows = list(self.resident.states.values())
+        expecting = tuple(rule for rule in book.rules.values() if isinstance(rule.when, AbsenceWhen))
+        unpromised = reloading.unpromised(book, list(self.resident.sources.values()))
+        self.take(Loaded("", reloading.gone(book, rows), expecting, unpromised))
+        after: int | None = 0
+        while after is not None:
+            after = self.take(upkeep.Sweep(after))
+        firing = [alert.identity for alert in self.resident.alerts.values() if not alert.ended]
+        waiting = [key for key, row in self.resident.states.items() if reloading.waits(book.rules.get(row.rule), row)]
+        self.take(upkeep.Offer(firing, waiting, reloading.heard_from_now_on(before, book)))
 
     def rebuilt(self) -> tuple[Resident, Book]:
         """Return what a process that starts now reads back, with a rule book of its own."""

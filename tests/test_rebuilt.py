@@ -8,8 +8,9 @@ import msgspec
 import pytest
 
 from responder.core.event import Actor
+from responder.core.incident import UNRESOLVED
 from responder.core.incident_commands import COMMANDS
-from responder.core.signal import HOUR, MINUTE, SECOND, Sample
+from responder.core.signal import HOUR, MINUTE, SECOND, Sample, Signal
 from responder.core.silence import Silence, Term
 from responder.dispatch import AT_ONCE, report
 from responder.handlers import deliveries
@@ -60,6 +61,12 @@ problems:
 maintenance:
   - {name: nightly, services: [db], recurring: {days: mon-sun, from: "02:00", to: "03:00", timezone: UTC}, reason: backup}
 """
+LOADS = (
+    RULES,
+    RULES.replace("by: [alertname, service]", "by: [alertname, service, host]"),
+    RULES.replace("{id: each, ", "{id: each, mode: observe, "),
+    RULES.replace("  - {id: near, depends: {within: 10m, hold_notifications: 1m}, owner: ops}\n", ""),
+)
 KEPT = ("silences", "sources", "outbox", "problems", "meters", "maintenance", "edges", "_watched")
 
 
@@ -77,7 +84,22 @@ def test_a_start_reads_back_what_was_in_memory(seed: int, tmp_path: Path) -> Non
             assert waits_too_long(process.resident, read) == []
         if step % 40 == 39:
             process.restart(away=0)
+        if step % 25 == 24:
+            process.reload(chance.choice(LOADS))
+    assert waits_for_nobody(process, at) == []
     process.stop()
+
+
+def waits_for_nobody(process: Process, at: int) -> list[Any]:
+    """Return the incidents of alerts that go on when everything is over and no person has to end them."""
+    over = [alert for alert in process.resident.alerts.values() if not alert.ended]
+    for one in over:
+        end = Signal(one.source, one.identity, one.labels, {}, False, one.starts_at, process.now)
+        process.take(Pushed("am-api", [end]))
+    process.until(at + 20 * HOUR)
+    rows = process.reader.incidents({}, None, 500)
+    ours = [row for row in rows if row.rule in ("each", "many", "flaps", "order") and "orphaned" not in row.flags]
+    return [row for row in ours if row.state in UNRESOLVED and row.holds]
 
 
 def known(resident: Resident, now: int) -> dict[str, Any]:
