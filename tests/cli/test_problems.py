@@ -62,7 +62,7 @@ def test_problems_are_split_merged_and_given_to_scripts(daemon: Running, run: Ru
     assert [item["id"] for item in found] == ["PRB-2", "PRB-1"]
     refused = run("problems", "link", "2", "1")
     assert refused.exit_code == 1
-    assert "closed takes no link" in refused.output
+    assert "part of PRB-1 takes no link" in refused.output
 
 
 def test_one_incident_is_no_plural(daemon: Running, run: Run) -> None:
