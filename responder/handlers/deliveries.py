@@ -221,7 +221,7 @@ class _Look:
         return None
 
     def _verdict(self, part: Part, message: Message) -> plan.Verdict:
-        if _same(part) in self._seen:
+        if _same(part) in self._seen or (part.event == "repeat" and self._repeats_later(part)):
             return plan.MOOT
         row = self.incident(part)
         if part.problem is not None:
@@ -253,6 +253,14 @@ class _Look:
         """Say whether an attempt about the same subject is: the end must not overtake the beginning."""
         others = (self._desk.outbox.get(other) for other in self._lane.of.get(part.subject, ()) if other != id)
         return any(other is not None and other.leased and other.state == "waiting" for other in others)
+
+    def _repeats_later(self, part: Part) -> bool:
+        """Say whether an opening that was told since has a repeat of its own: the end was told in between."""
+        others = (self._desk.outbox.get(other) for other in self._lane.of.get(part.subject, ()))
+        parts = (
+            other for message in others if message is not None and message.state == "waiting" for other in message.parts
+        )
+        return any(other.event == "repeat" and other.subject == part.subject and other.at > part.at for other in parts)
 
     def _later(self, id: int, wait: Span) -> None:
         self._lane.wake(id, self._now + wait)

@@ -390,6 +390,26 @@ def test_a_repeat_that_was_given_up_does_not_end_the_repeats() -> None:
     assert post.kinds()[-1] == "resolved" and post.kinds().count("resolved") == 1
 
 
+def test_an_incident_that_comes_and_goes_is_repeated_as_often_as_one_that_stays() -> None:
+    post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR))
+    for n in range(4):
+        post.at(600 * n).fire("a")
+        post.at(600 * n + 300).clear("a")
+    post.at(2400).fire("a")
+    post.at(3 * 3600)
+    assert post.kinds().count("opened") == 5
+    assert [at for at, event, _, _ in post.said() if event == "repeat"] == [2400 + 3600, 2400 + 7200]
+
+
+def test_a_repeat_outlives_an_end_that_was_not_told() -> None:
+    post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR), refs=(ChannelRef("chat", on=("opened",)),))
+    post.fire("a")
+    post.at(600).clear("a")
+    post.at(900).fire("a")
+    post.at(2 * 3600)
+    assert post.said() == [(0, "opened", 1, 0), (3600, "repeat", 1, 0), (7200, "repeat", 1, 0)]
+
+
 def test_a_repeat_comes_until_somebody_acknowledges() -> None:
     post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR), refs=(ChannelRef("chat", on=("opened",)),))
     post.fire("a")
