@@ -152,6 +152,8 @@ class Decoder:
 
     def _known(self, raws: list[bytes]) -> dict[bytes, tuple[int, dict[str, str]]]:
         """Return the memo, in which every one of these label sets is now."""
+        if len(self._young) >= _MEMO_ENTRIES or self._young_bytes >= _MEMO_BYTES:
+            self._young, self._old, self._young_bytes = {}, self._young, 0
         known, old = self._young, self._old
         for raw in raws:
             if raw in known:
@@ -166,8 +168,6 @@ class Decoder:
                 found = identity(labels), labels
                 self._young_bytes += len(raw)
             known[raw] = found
-        if len(known) >= _MEMO_ENTRIES or self._young_bytes >= _MEMO_BYTES:
-            self._young, self._old, self._young_bytes = {}, known, 0
         return known
 
     def _learn_instant(self, text: str) -> Instant:

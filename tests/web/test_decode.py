@@ -327,6 +327,15 @@ def test_the_memo_is_bounded_in_bytes(monkeypatch):
     assert sum(map(len, (*decoder._young, *decoder._old))) < 25_000
 
 
+def test_the_memo_is_bounded_when_each_batch_has_an_alert_that_is_refused(monkeypatch):
+    monkeypatch.setattr(decode_module, "_MEMO_ENTRIES", 10)
+    decoder = Decoder()
+    for n in range(100):
+        assert decode([{"labels": {"n": str(n)}}, {"labels": {}}], decoder).rejected
+
+    assert len(decoder._young) + len(decoder._old) <= 22
+
+
 # The fast path and the slow path say the same.
 
 anything = st.recursive(
