@@ -100,10 +100,14 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return
-        if self.url == _HOT and self._take is not None and self._idle() and self.parser.get_method() == b"POST":
+        if self.url == _HOT and self._may_take() and self.parser.get_method() == b"POST":
             self._held = []
         else:
             super().on_headers_complete()
+
+    def _may_take(self) -> bool:
+        """Say whether a request may be taken directly: who doesn't read the answers waits, as the usual way has it."""
+        return self._take is not None and self._idle() and not self.flow.write_paused
 
     def on_body(self, body: bytes) -> None:
         self._overhead -= len(body)

@@ -258,6 +258,24 @@ def test_one_that_went_away_is_not_answered() -> None:
     at(work)
 
 
+def test_one_that_reads_no_answers_is_not_read_from_any_more() -> None:
+    async def work(here: Place) -> None:
+        client = await here.connect()
+        await asyncio.sleep(0.02)
+        [connection] = here.state.connections
+        connection.pause_writing()  # what was answered before is still on its way
+        client.writer.write(post())
+        await asyncio.sleep(0.02)
+        client.writer.write(post())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.reader.read(1), 0.05)
+        assert not connection.transport.is_reading()
+        connection.resume_writing()
+        assert [b"HTTP/1.1 200 OK" in await client.said() for _ in range(2)] == [True, True]
+
+    at(work)
+
+
 def test_one_that_waits_when_the_server_ends_is_answered_and_then_closed() -> None:
     async def work(here: Place) -> None:
         here.desk.outcome = None
