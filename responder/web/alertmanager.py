@@ -15,7 +15,7 @@ asks both. Different on purpose:
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from responder import metrics
@@ -165,9 +165,9 @@ class AlertmanagerApi:
         except (Unavailable, Undecided) as error:
             return not_stored(error)
 
-    def expected(self, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> list[Signal] | None:
+    def expected(self, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> list[Signal] | None:
         """Return the signals of a request to post alerts that is what Prometheus sends; none if it is not."""
-        fields = dict(headers)
+        fields = dict(reversed(headers))  # the first of a name counts, as everywhere
         if fields.get(b"content-type") != b"application/json" or b"content-encoding" in fields or len(body) >= _LARGE:
             return None
         return self._decoder.expected(body, self._backend.now())

@@ -148,6 +148,7 @@ def post(body: bytes = GOOD, *headers: str, version: str = "1.1", kind: str = "a
     [
         post(), post(b"[]"), post(b""), post(b"null"), post(b"[{]"), post(b'[{"labels": {}}, {"labels": {"a": "b"}}]'),
         post(b'[{"labels": {"a": "b"}, "generatorURL": "no url"}]'), post(kind=""), post(kind="text/plain"),
+        post(GOOD, "Content-Type: application/json", kind="text/plain"), post(GOOD, "Content-Type: text/plain"),
         post(kind="application/json; charset=utf-8"), post(gzip.compress(GOOD, mtime=0), "Content-Encoding: gzip"),
         post(GOOD, "Content-Encoding: br"), post(GOOD, "Connection: close"), post(GOOD, version="1.0"),
         post(GOOD, "Expect: 100-continue").replace(b"Expect", b"X-Expect"),
