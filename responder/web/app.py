@@ -77,15 +77,18 @@ class App:
 
         *answer* gets what the usual way would answer, when it is known.
         """
-        if isinstance(self._principal(headers, "POST", HOT), Refusal):
-            return False
-        signals = self._alertmanager.expected(headers, body)
-        if not signals:
-            return False
-        posted = Posted(self, answer)
         try:
+            if isinstance(self._principal(headers, "POST", HOT), Refusal):
+                return False
+            signals = self._alertmanager.expected(headers, body)
+            if not signals:
+                return False
+            posted = Posted(self, answer)
             self._backend.take("am-api", signals, posted.told)
         except Unavailable:
+            return False
+        except Exception:  # to the parser that called, it would be the sender's: 400
+            log.exception("alerts could not be taken directly")
             return False
         self._deadline.begin(posted)
         return True

@@ -40,7 +40,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.outcome: Outcome | None = lambda: ["accepted", "duplicate"]
-        self.full = False
+        self.refusal: Exception | None = None
         self.taken: list[tuple[Pushed, Told]] = []
 
     def now(self) -> int:
@@ -52,8 +52,8 @@ class Desk:
         return future
 
     def take(self, item: Pushed, told: Told) -> None:
-        if self.full:
-            raise Unavailable("the queue is full")
+        if self.refusal is not None:
+            raise self.refusal
         self.taken.append((item, told))
         if self.outcome is not None:
             asyncio.get_running_loop().call_soon(self.decide, told, self.outcome)
@@ -183,12 +183,15 @@ def test_both_ways_tell_the_same_of_what_was_not_stored(outcome: Outcome, status
     at(work)
 
 
-def test_what_finds_no_room_is_refused_either_way() -> None:
+@pytest.mark.parametrize(
+    ("refusal", "status"), [(Unavailable("the queue is full"), 503), (RuntimeError("a fault of ours"), 500)]
+)
+def test_what_can_not_be_taken_is_answered_alike_either_way(refusal: Exception, status: int) -> None:
     async def work(here: Place) -> None:
-        here.desk.full = True
+        here.desk.refusal = refusal
         answers = [await here.answer(post(), in_two=in_two) for in_two in (False, True)]
         assert answers[0] == answers[1]
-        assert b"HTTP/1.1 503 " in answers[0]
+        assert b"HTTP/1.1 %d " % status in answers[0]
 
     at(work)
 
