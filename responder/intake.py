@@ -53,7 +53,7 @@ Decide = Callable[[Item, Desk, Instant, bool], Any]
 
 
 Told = Callable[[Any, Exception | None], None]
-"""What hears, in the event loop, of the result of an item after its commit, or of the error."""
+"""What hears, in the event loop and once, of the result of an item after its commit, or of the error."""
 
 
 class _Waiting:
@@ -217,21 +217,25 @@ class Intake:
         self._answer(answers)
 
     def _singly(self, batch: list[_Waiting], now: Instant) -> None:
-        """One bad item never fails its neighbours: each in a transaction of its own."""
-        for waiting in batch:
-            desk = Desk(self._resident)
-            result, error = self._one(waiting.item, desk, now, careful=True)
-            if error is None:
-                try:
-                    self._commit(desk, now)
-                except DataRefused as refused:
-                    log.error("an item was refused by the store", extra={"reason": str(refused)})
-                    error = refused
-                    self._give_back([waiting])
-                except StorageDown as down:
-                    self._refuse([waiting], down)
-                    continue
-            self._answer([(waiting, result, error)])
+        """One bad item never fails its neighbours: each in a transaction of its own. Who was told leaves the batch."""
+        while batch:
+            self._alone(batch[0], now)
+            del batch[0]
+
+    def _alone(self, waiting: _Waiting, now: Instant) -> None:
+        desk = Desk(self._resident)
+        result, error = self._one(waiting.item, desk, now, careful=True)
+        if error is None:
+            try:
+                self._commit(desk, now)
+            except DataRefused as refused:
+                log.error("an item was refused by the store", extra={"reason": str(refused)})
+                error = refused
+                self._give_back([waiting])
+            except StorageDown as down:
+                self._refuse([waiting], down)
+                return
+        self._answer([(waiting, result, error)])
 
     def _one(self, item: Item, desk: Desk, now: Instant, *, careful: bool) -> tuple[Any, Exception | None]:
         isolated = item.urgent or careful

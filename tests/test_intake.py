@@ -230,6 +230,30 @@ def test_data_that_the_store_refuses_fail_alone(queue: Queue) -> None:
     assert queue.instances() == ["first", "held", "a", "b"]
 
 
+def test_each_is_told_once_when_a_commit_fails_midway_by_a_fault_of_ours(queue: Queue) -> None:
+    spoil(queue, "bad")
+    told: list[tuple[str, Any, Exception | None]] = []
+    commit = queue.house.writer.commit
+
+    def faulty(desk: Desk, now: Instant) -> Outcome:
+        if any(row.labels["instance"] == "b" for row in desk.occurrences.values()):
+            raise RuntimeError("a fault")
+        return commit(desk, now)
+
+    queue.house.writer.commit = faulty  # type: ignore[method-assign]
+
+    async def work() -> None:
+        for name in ("a", "bad", "b", "c"):
+            queue.intake.take(pushed(name), lambda result, error, name=name: told.append((name, result, error)))  # type: ignore[misc]
+        await asyncio.sleep(0.2)
+
+    queue.run(work)
+    assert [(name, result) for name, result, _ in told] == [
+        ("a", ["accepted"]), ("bad", ["accepted"]), ("b", None), ("c", None)
+    ]  # fmt: skip
+    assert queue.instances() == ["a"]
+
+
 def test_what_was_due_is_not_forgotten_when_a_neighbour_fails(queue: Queue) -> None:
     """The batch is decided twice then; the first time took the subjects from those who wait."""
     spoil(queue, "bad")
