@@ -57,3 +57,4 @@ def test_what_is_shown_of_many_is_what_is_shown_of_each(calls, limit):
             alerts = [alert(identity(labels), labels) for labels in many] + [alert(7, {"dedup_key": "k"})]
             told = [fingerprint_text(fp) for fp in shown.of(alerts)]
             assert told == [shown_fingerprint(a.labels, a.identity) for a in alerts]
+            assert len(shown._known) <= limit

@@ -13,9 +13,10 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from responder import metrics
 from responder.handlers.signals import Pushed
 from responder.intake import Told, Unavailable
-from responder.web.app import App
+from responder.web.app import HOT, App
 from responder.web.deadline import Deadline
 from responder.web.protocol import Protocol
 
@@ -114,6 +115,7 @@ async def place() -> AsyncIterator[Place]:
     APP._deadline = Deadline(60)
     config = uvicorn.Config(APP, http=Protocol, lifespan="off", log_config=None, ws="none", proxy_headers=False)
     state = ServerState()
+    state.default_headers = [(b"x-of-all", b"answers")]
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Protocol(config, state, {}), "127.0.0.1", 0)
     here = Place(DESK, state, server.sockets[0].getsockname())
@@ -151,6 +153,7 @@ def post(body: bytes = GOOD, *headers: str, version: str = "1.1", kind: str = "a
         post(GOOD, "Content-Type: application/json", kind="text/plain"), post(GOOD, "Content-Type: text/plain"),
         post(kind="application/json; charset=utf-8"), post(gzip.compress(GOOD, mtime=0), "Content-Encoding: gzip"),
         post(GOOD, "Content-Encoding: br"), post(GOOD, "Connection: close"), post(GOOD, version="1.0"),
+        post(GOOD, "Connection: keep-alive", version="1.0"),
         post(GOOD, "Expect: 100-continue").replace(b"Expect", b"X-Expect"),
         post(GOOD, "Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings"),
         post().replace(b"/alerts ", b"/alerts?x=1 "), post().replace(b"POST", b"PUT"),
@@ -232,6 +235,49 @@ def test_what_comes_behind_it_on_the_same_connection_waits_for_its_turn() -> Non
     at(work)
 
 
+def test_of_two_in_one_piece_the_second_waits_for_the_answer_of_the_first() -> None:
+    async def work(here: Place) -> None:
+        here.desk.outcome = None
+        client = await here.connect()
+        client.writer.write(post() + post())
+        await asyncio.sleep(0.05)
+        [(_, told)] = here.desk.taken
+        here.desk.outcome = lambda: ["accepted", "rejected"]
+        told(["accepted", "accepted"], None)
+        assert b"HTTP/1.1 200 " in await client.said()
+        assert b"HTTP/1.1 500 " in await client.said()
+
+    at(work)
+
+
+def counted() -> dict[str, float]:
+    """Return what is counted of requests, and of the signals in them."""
+    asked = {"responder_http_requests_total": {"route": HOT}, "responder_signals_received_total": {"source": "am-api"},
+             "responder_signal_processing_seconds_count": {"source": "am-api"}}  # fmt: skip
+    return {
+        str(sample.labels) + sample.name: sample.value
+        for family in metrics.REGISTRY.collect()
+        for sample in family.samples
+        if sample.name in asked and asked[sample.name].items() <= sample.labels.items()
+    }
+
+
+@pytest.mark.parametrize("outcome", [lambda: ["accepted", "duplicate"], lambda: ["accepted", "rejected"], refuse])
+def test_both_ways_count_the_same(outcome: Outcome) -> None:
+    async def work(here: Place) -> None:
+        here.desk.outcome = outcome
+        grown = []
+        for in_two in (False, True):
+            before = counted()
+            await here.answer(post(), in_two=in_two)
+            await asyncio.sleep(0.01)  # the usual way counts when it has answered
+            grown.append({name: value - before.get(name, 0) for name, value in counted().items()})
+        assert grown[0] == grown[1]
+        assert sum(grown[0].values()) >= 1
+
+    at(work)
+
+
 def test_many_requests_follow_each_other_on_a_connection() -> None:
     async def work(here: Place) -> None:
         client = await here.connect()
@@ -303,6 +349,11 @@ def test_one_that_takes_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> 
         client = await here.connect()
         client.writer.write(post())
         assert b"HTTP/1.1 408 " in await client.said()
+        [(_, told)] = here.desk.taken
+        told(["accepted", "accepted"], None)
+        here.desk.outcome = lambda: ["accepted", "rejected"]
+        client.writer.write(post())
+        assert b"HTTP/1.1 500 " in await client.said(), "what is known too late is no answer to the next one"
 
     at(work)
 
