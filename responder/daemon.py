@@ -48,7 +48,7 @@ CLOCK_JUMP: Final = 5.0
 """Seconds by which the wall clock may differ from the monotonic one between two ticks."""
 READERS: Final = 4
 OVERTAKEN: Final = 3
-"""Exit status: another daemon decides for the database now."""
+"""Exit status: the database went on without this daemon."""
 OFFERED: Final = 500
 """Alerts that are offered to a new configuration in one transaction."""
 BUILT_IN: Final = {"alertmanager": "am-webhook", "grafana": "grafana"}

@@ -171,7 +171,7 @@ class Intake:
             try:
                 self._work(batch)
             except Fenced as error:
-                log.critical("another daemon decides now; this one stops", extra={"reason": str(error)})
+                log.critical("the database went on without this daemon, which stops", extra={"reason": str(error)})
                 self.failure = str(error)
                 if self._fenced is not None and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._fenced)

@@ -29,7 +29,7 @@ class DataRefused(Exception):
 
 
 class Fenced(Exception):
-    """Another daemon decides for this database now."""
+    """The database holds what this daemon does not know: another one decides, or an answer was lost."""
 
 
 class Outcome(msgspec.Struct):
@@ -110,7 +110,7 @@ class Writer:
         Raises:
             DataRefused: A value can't be stored; nothing was written.
             StorageDown: Disk full, connection lost, file gone; nothing was written.
-            Fenced: Another daemon has taken over.
+            Fenced: Another daemon has taken over, or the database is ahead of this one.
         """
         try:
             connection = self.connection()
@@ -121,7 +121,7 @@ class Writer:
             raise
         except DBAPIError as error:
             self.forget()
-            found = self._landed(desk)
+            found = self._landed(desk, now)
             if found is not None:
                 return found
             if isinstance(error.orig, UnicodeError) or error.__class__.__name__ in ("DataError", "IntegrityError"):
@@ -137,11 +137,12 @@ class Writer:
         self._since_checkpoint += 1
         return outcome
 
-    def _landed(self, desk: Desk) -> Outcome | None:
+    def _landed(self, desk: Desk, now: Instant) -> Outcome | None:
         """After an error whose outcome is unknown: read the head to learn whether it was committed.
 
         Raises:
-            Fenced: Another daemon leads; what looked like refused data were its rows.
+            Fenced: Another daemon leads; what looked like refused data were its rows. Or they were those of a batch
+                before this one, which was answered with "not stored" because the head could not be read either.
         """
         try:
             with self._engine.connect() as connection:
@@ -150,13 +151,12 @@ class Writer:
             return None
         if row is not None and row.epoch != self.epoch:
             raise Fenced("another daemon has taken over this database")
-        if row is None or not desk.events or row.head_seq != self.head_seq + len(desk.events):
+        if row is None or row.head_seq == self.head_seq:
             return None
-        self.head_seq, self.head_hash = row.head_seq, bytes(row.head_hash)
-        numbered = [
-            msgspec.structs.replace(event, seq=row.head_seq - len(desk.events) + n)
-            for n, event in enumerate(desk.events, 1)
-        ]
+        numbered, _, head = self._chain(desk.events, now)
+        if bytes(row.head_hash) != head:
+            raise Fenced("an earlier batch was stored without an answer; what is known is to be read again")
+        self.head_seq, self.head_hash = row.head_seq, head
         return Outcome(numbered, self.head_seq, self.head_hash)
 
     def forget(self) -> None:

@@ -247,10 +247,25 @@ def test_a_commit_whose_answer_was_lost_is_found_in_the_head(house: House, monke
     house.commit(desk)
     seq, digest = house.writer.head_seq, house.writer.head_hash
     house.writer.head_seq, house.writer.head_hash = 0, chain.GENESIS
-    landed = house.writer._landed(desk)
+    landed = house.writer._landed(desk, house.now)
     assert landed is not None
     assert (landed.head_seq, landed.head_hash, house.writer.head_seq) == (seq, digest, seq)
     assert [event.seq for event in landed.events] == list(range(1, seq + 1))
+
+
+def test_what_landed_unseen_is_not_taken_for_the_next_batch(house: House, place: Place) -> None:
+    unseen = house.decide(pushed("a"))
+    house.commit(unseen)
+    house.writer.head_seq, house.writer.head_hash = 0, chain.GENESIS  # neither the answer nor the head was to be had
+    other = house.decide(pushed("b"))
+    assert len(other.events) == len(unseen.events)
+    with pytest.raises(Fenced, match="without an answer"):
+        house.commit(other)
+    again = House(place, "again")
+    again.take(pushed("b"))
+    assert {known.labels["instance"] for known in again.reader.known_alerts(START)} == {"a", "b"}
+    assert faults(place) == []
+    again.writer.close()
 
 
 # The chain.
