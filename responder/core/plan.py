@@ -343,14 +343,16 @@ def suppression(
 def _after_delivery(desk: "Desk", book: "Book", before: "Incident | None", row: "Incident", event: Event) -> None:
     """Correct what a channel believes when the incident went on while the message was under way; plan the repeat."""
     channel, told, kind = event.data["channel"], event.data.get("told"), event.data["event"]
-    first = kind == "opened" and (before is None or channel not in before.told)
+    first = before is None or channel not in before.told
+    # what is later may have been told first, while the opening had to be tried again
+    reminded = kind in ("opened", "repeat") or channel in _opening_hears(book, row)
     if told is True and over(row):
         if _hears_the_end(book, row, channel):
             _tell(desk, [channel], Part("resolved", row.id, event.at))
     elif told is False and not over(row):
         if channel in _opening_hears(book, row):
             _tell(desk, [channel], Part("opened", row.id, event.at))
-    elif (first or kind == "repeat") and told is True and row.acknowledged_at is None:
+    elif (first or kind == "repeat") and reminded and told is True and row.acknowledged_at is None:
         repeat = book.channel(channel).repeat
         if repeat is not None:
             again = Part("repeat", row.id, event.at + repeat)

@@ -410,6 +410,18 @@ def test_a_repeat_outlives_an_end_that_was_not_told() -> None:
     assert post.said() == [(0, "opened", 1, 0), (3600, "repeat", 1, 0), (7200, "repeat", 1, 0)]
 
 
+def test_who_heard_of_a_breach_before_the_opening_is_reminded_too() -> None:
+    post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR))
+    post.fails["chat"] = Transient("503", "http_503")
+    post.fire("a", severity="critical")
+    post.at(890)
+    del post.fails["chat"]
+    post.at(901)
+    assert post.kinds()[0] == "breached"  # the opening waits for its next attempt
+    post.at(900 + 2 * 3600 + 60)
+    assert [round(at) for at, event, _, _ in post.said() if event == "repeat"] == [900 + 3600, 900 + 7200]
+
+
 def test_a_repeat_comes_until_somebody_acknowledges() -> None:
     post = Post(ChannelSpec("chat", bundle=0, repeat=HOUR), refs=(ChannelRef("chat", on=("opened",)),))
     post.fire("a")
