@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from responder.store.engine import StorageError
+from responder.store.engine import StorageError, open_engine
 from responder.store.transaction import Fenced, Writer
 from tests.e2e.kit import Daemon
 from tests.store.conftest import House, Place
@@ -24,7 +24,7 @@ def place(postgres: str, tmp_path: Path) -> Iterator[Place]:
     found = Place(postgres, f"p{abs(hash(tmp_path)):x}")
     yield found
     with found.engine().begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {found.schema} CASCADE"))
+        connection.execute(text(f"DROP SCHEMA IF EXISTS {found.schema} CASCADE"))
     found.close()
 
 
@@ -61,6 +61,25 @@ def test_who_came_in_between_is_found_by_the_epoch(house: House, place: Place) -
     with pytest.raises(Fenced):
         house.take(pushed("a"))
     other.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_server_that_vanished_is_given_up_in_half_a_minute(place: Place, read_only: bool) -> None:
+    def asked(url: str) -> dict[str, str]:
+        engine = open_engine(url, place.schema, read_only=read_only)
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            found: dict[str, str] = driver.info.get_parameters()
+        engine.dispose()
+        return found
+
+    known = asked(place.url)
+    idle, every, count = (int(known[f"keepalives_{name}"]) for name in ("idle", "interval", "count"))
+    assert idle + every * count < 30
+    assert int(known["tcp_user_timeout"]) < 30_000
+    assert int(known["connect_timeout"]) == 10
+    assert asked(place.url + "&connect_timeout=3")["connect_timeout"] == "3"
 
 
 def test_of_two_daemons_the_second_waits_for_the_end_of_the_first(place: Place, tmp_path: Path) -> None:
