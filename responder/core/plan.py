@@ -121,7 +121,8 @@ def look(
     if row is None or _moot(part, channel, row, book, perhaps or instead):
         return MOOT
     found = suppression(row, parent, book, now, silenced_until)
-    if found is None or part.event in OWED:
+    past = part.event == "opened" and over(row)  # only what is open when the silence ends is announced
+    if found is None or (part.event in OWED and not past):
         return found or SEND
     return Verdict("drop", found.reason)
 

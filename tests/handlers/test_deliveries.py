@@ -347,6 +347,16 @@ def test_a_momentary_incident_is_announced_and_nobody_waits_for_its_end() -> Non
     assert post.incident().told == ()
 
 
+def test_a_momentary_incident_of_a_maintenance_is_not_announced_and_waits_for_nothing() -> None:
+    window = MaintenanceSpec("upgrade", "planned", services=("shop",), start=T0, end=T0 + 3600 * SECOND)
+    post = Post(AT_ONCE, maintenance=[window])
+    labels = {"alertname": "Down", "host": "a", "severity": "warning"}
+    signal = Signal("jobs", identity(labels), labels, {}, True, post.stage.now, momentary=True, dedup="id:1")
+    post.stage.take(Pushed("jobs", [signal]))
+    post.at(2 * 3600)
+    assert (post.kinds(), post.suppressed()) == ([], [])
+
+
 def test_an_incident_opened_by_hand_is_told() -> None:
     post = Post(AT_ONCE)
     post.stage.take(OpenByHand(Opening("shop", "the till is slow", "P2", "manual", T0), ANNA))
