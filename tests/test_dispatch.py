@@ -307,6 +307,19 @@ def test_what_waits_is_still_waiting_after_a_restart() -> None:
     assert post.said("chat")[2:] == [(600, "opened", 2, 0)]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_message_that_was_given_up_counts_in_the_rate_and_begins_a_bundle(restarted: bool) -> None:
+    post = Post(ChannelSpec("chat", bundle=MINUTE))
+    post.fails["chat"] = Permanent("404", "http_404")
+    post.fire("a")
+    del post.fails["chat"]
+    if restarted:
+        post.restart()
+    post.at(10).fire("b")
+    post.at(300)
+    assert post.said() == [(60, "opened", 2, 0)]
+
+
 def test_an_end_is_told_after_a_kill_if_the_beginning_had_perhaps_arrived() -> None:
     post = Post(AT_ONCE)
     post.dies = True

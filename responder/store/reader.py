@@ -161,9 +161,11 @@ class Reader:
             return [_message(body) for (body,) in found]
 
     def sent_messages(self, limit: int) -> list[Message]:
-        """Return the newest messages that were sent."""
+        """Return the newest messages that were sent, to the end or until they were given up."""
         table = schema.outbox
-        query = select(table.c.body).where(table.c.state == "sent").order_by(table.c.id.desc()).limit(limit)
+        query = (
+            select(table.c.body).where(table.c.state.in_(("sent", "failed"))).order_by(table.c.id.desc()).limit(limit)
+        )
         with self._engine.connect() as connection:
             return [_message(body) for (body,) in connection.execute(query)]
 
