@@ -208,7 +208,6 @@ class Daemon:
         metrics.BUILD_INFO.labels(__version__, "").set(1)
         metrics.CONFIG_SUCCESSFUL.set(1)
         metrics.CONFIG_SUCCESS_TIME.set(now / SECOND)
-        metrics.STORAGE_UP.set(1)
         try:
             if await self.intake.submit(self._loaded(self.settings.digest, self.book)):
                 await self._sweep()

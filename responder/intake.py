@@ -8,6 +8,7 @@ goes out only after the commit.
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,6 +29,9 @@ SLICE = 1000
 hundred and fifty, so what arrives is handed over when the loop brings no more, or when it fills a transaction."""
 QUIET = 2
 """Turns of the loop that bring nothing new: a request that was read becomes an item one turn later."""
+
+PATIENCE = 10.0
+"""Seconds of a transaction after which the store counts as one that takes no writes: senders have given up by then."""
 
 
 class Item(Protocol):
@@ -91,8 +95,17 @@ class Intake:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._fenced = fenced
-        self.failure: str | None = None
-        """Why the last commit failed; none when it went well."""
+        self._failure: str | None = None
+        self._committing_since: float | None = None
+        metrics.STORAGE_UP.set_function(lambda: float(self.failure is None))
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last commit failed, or does not end; none when it went well."""
+        since = self._committing_since
+        if since is not None and time.monotonic() - since > PATIENCE:
+            return f"the store has not answered for {PATIENCE:g} s"
+        return self._failure
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the writer thread; answers go to *loop*."""
@@ -114,11 +127,13 @@ class Intake:
         """Queue an item; *told* hears of its result after the commit.
 
         Raises:
-            Unavailable: There is no room; nothing was taken.
+            Unavailable: There is no room, or the store does not answer; nothing was taken.
         """
         assert self._loop is not None
         if self._stopping:
             raise Unavailable("the daemon is stopping")
+        if self._committing_since is not None and (why := self.failure) is not None:
+            raise Unavailable(f"the store takes no writes: {why}")
         if not item.urgent and self.queued and self.queued + item.weight > self._limit:
             raise Unavailable("the queue is full")
         if not self._arrived:
@@ -172,7 +187,7 @@ class Intake:
                 self._work(batch)
             except Fenced as error:
                 log.critical("the database went on without this daemon, which stops", extra={"reason": str(error)})
-                self.failure = str(error)
+                self._failure = str(error)
                 if self._fenced is not None and self._loop is not None:
                     self._loop.call_soon_threadsafe(self._fenced)
                 self._answer([(w, None, Unavailable(str(error))) for w in batch])
@@ -257,21 +272,23 @@ class Intake:
         if not _changes_store(desk):
             self._resident.apply(desk)
             return
-        with metrics.STORAGE_TRANSACTION_SECONDS.time():
-            outcome = self._writer.commit(desk, now)
-        if self.failure is not None:
+        self._committing_since = time.monotonic()
+        try:
+            with metrics.STORAGE_TRANSACTION_SECONDS.time():
+                outcome = self._writer.commit(desk, now)
+        finally:
+            self._committing_since = None
+        if self._failure is not None:
             log.warning("the store takes writes again")
-            self.failure = None
-        metrics.STORAGE_UP.set(1)
+            self._failure = None
         self._resident.apply(desk)
         self._committed(desk, outcome.events)
         self._writer.checkpoint()
 
     def _refuse(self, batch: list[_Waiting], error: StorageDown) -> None:
-        if self.failure is None:
+        if self._failure is None:
             log.error("the store takes no writes; answers are 503 until it does", extra={"reason": str(error)})
-        self.failure = str(error)
-        metrics.STORAGE_UP.set(0)
+        self._failure = str(error)
         self._give_back(batch)
         self._answer([(w, None, Unavailable(f"the store takes no writes: {error}")) for w in batch])
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import event
 
-from responder import metrics
+from responder import intake, metrics
 from responder.core.book import Book
 from responder.core.desk import Desk
 from responder.core.event import Actor
@@ -357,3 +357,25 @@ def test_a_daemon_that_was_overtaken_stores_nothing_more_and_is_told_to_end(queu
     [answer] = queue.run(work)
     assert isinstance(answer, Unavailable) and "another daemon" in str(answer)
     assert queue.overtaken.is_set() and queue.instances() == []
+
+
+def test_a_store_that_does_not_answer_takes_no_writes(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "PATIENCE", 0.05)
+
+    async def work() -> None:
+        queue.go.clear()
+        held = queue.intake.submit(Pushed("am-api", [alert("a")]))
+        assert queue.intake.failure is None
+        await asyncio.sleep(0.3)
+        assert "has not answered" in str(queue.intake.failure)
+        assert metrics.REGISTRY.get_sample_value("responder_storage_up") == 0.0
+        with pytest.raises(Unavailable, match="takes no writes"):
+            queue.intake.submit(Pushed("am-api", [alert("b")]))
+        queue.go.set()
+        await held
+        assert queue.intake.failure is None
+        assert metrics.REGISTRY.get_sample_value("responder_storage_up") == 1.0
+        await queue.intake.submit(Pushed("am-api", [alert("b")]))
+
+    queue.run(work)
+    assert queue.instances() == ["a", "b"]
