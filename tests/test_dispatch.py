@@ -320,6 +320,21 @@ def test_a_message_that_was_given_up_counts_in_the_rate_and_begins_a_bundle(rest
     assert post.said() == [(60, "opened", 2, 0)]
 
 
+def test_an_end_in_place_of_another_channel_is_told_though_what_leads_its_bundle_became_moot() -> None:
+    refs = (ChannelRef("mail"), ChannelRef("chat", priorities=("P1",)))
+    post = Post(ChannelSpec("mail", bundle=0), ChannelSpec("chat", bundle=MINUTE), refs=refs)
+    post.fire("first", severity="critical")
+    post.fire("a")
+    post.fails = {"mail": Permanent("404", "http_404"), "chat": Transient("503", "http_503")}
+    post.at(5).clear("a")
+    post.at(6).fire("b", severity="critical")
+    post.at(60.1).clear("b", severity="critical")
+    del post.fails["chat"]
+    post.at(300)
+    told = [(part.event, part.incident) for _, m in post.sent if m.channel == "chat" for part in m.parts]
+    assert told.count(("resolved", 2)) == 1
+
+
 def test_an_end_is_told_after_a_kill_if_the_beginning_had_perhaps_arrived() -> None:
     post = Post(AT_ONCE)
     post.dies = True

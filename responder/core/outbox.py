@@ -42,6 +42,8 @@ class Part(Struct, frozen=True):
     problem: int | None = None
     to: tuple[str, ...] = ()
     """Channels that have a message of their own about it."""
+    instead: bool = False
+    """Another channel, which was to hear of it, could not be reached."""
 
     @property
     def subject(self) -> Subject:

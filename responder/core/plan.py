@@ -380,7 +380,7 @@ def _given_up(desk: "Desk", book: "Book", message: Message, now: Instant) -> Non
         elif problem is not None:
             _note_problem(desk, problem, "notification_failed", message.channel, data, now)
         if following is not None:
-            passed = replace(part, to=(*part.to, following))
+            passed = replace(part, to=(*part.to, following), instead=True)
             desk.outbox.put(*_entry(desk, following, passed, now, tried=tried))
 
 

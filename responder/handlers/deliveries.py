@@ -230,7 +230,7 @@ class _Look:
         until = self._silenced_until(row, ended=part.event == "resolved") if row is not None else None
         return plan.look(
             part, self._channel, row, parent, self._book, self._now, until,
-            perhaps=message.perhaps, instead=bool(message.tried),
+            perhaps=message.perhaps, instead=part.instead,
         )  # fmt: skip
 
     def _verdict_on_problem(self, part: Part, id: int, lead: Incident | None, message: Message) -> plan.Verdict:
@@ -242,7 +242,7 @@ class _Look:
             lead,
             self._book,
             perhaps=message.perhaps,
-            instead=bool(message.tried),
+            instead=part.instead,
         )
         quiet = self._lead(id)[1]
         if found.do != "send" or part.event == "resolved" or quiet.do == "send":
