@@ -26,9 +26,11 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
     """Report every mistake of configuration and rules. Each has its place and a hint. FILES default to responder.yml."""
     given = files_or_default(files)
     errors = warnings = rules = 0
+    read: set[Path] = set()
     for file in given:
         loaded = load([file], strict=False)
         print_findings(loaded, warnings=True)
+        read.update(loaded.files)
         errors, warnings = errors + len(loaded.errors), warnings + len(loaded.warnings)
         if loaded.settings is not None:
             rules += len(loaded.settings.rules)
@@ -38,7 +40,7 @@ def check(files: tuple[Path, ...], lint_fatal: bool, prometheus: str | None) -> 
     if errors:
         click.echo(f"{number(errors, 'error')}, {number(warnings, 'warning')}", err=True)
         sys.exit(1)
-    click.echo(f"good: {number(len(given), 'file')}, {number(rules, 'rule')}, {number(warnings, 'warning')}")
+    click.echo(f"good: {number(len(read), 'file')}, {number(rules, 'rule')}, {number(warnings, 'warning')}")
     if warnings and lint_fatal:
         sys.exit(LINT)
 

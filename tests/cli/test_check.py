@@ -32,6 +32,14 @@ def test_an_address_or_a_header_that_no_server_takes_is_an_error(tmp_path: Path)
     assert "/responder.yml:2:54: header 'a b' has characters that no header may have" in output
 
 
+def test_the_files_that_were_included_are_counted_each_once(tmp_path: Path):
+    (tmp_path / "branches").mkdir()
+    for branch in ("east", "west"):
+        (tmp_path / "branches" / f"{branch}.yml").write_text(f"teams: {{{branch}: {{lead: Ada}}}}\n")
+    status, said = check(tmp_path, 'include: ["branches/*.yml", "branches/east.yml"]\n')
+    assert (status, said.splitlines()[-1]) == (0, "good: 3 files, 0 rules, 0 warnings")
+
+
 def test_a_secret_that_is_not_set_is_told_once(tmp_path: Path):
     code, output = check(tmp_path, "sources:\n  p: {kind: prometheus, url_env: NOT_SET_HERE}\n")
     assert (code, output.count("warning: ")) == (0, 1)
