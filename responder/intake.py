@@ -20,6 +20,7 @@ from responder.core.desk import Desk
 from responder.core.event import Event
 from responder.core.signal import Instant
 from responder.resident import Resident
+from responder.store.engine import DatabaseError
 from responder.store.transaction import DataRefused, Fenced, StorageDown, Writer
 
 log = logging.getLogger(__name__)
@@ -221,6 +222,9 @@ class Intake:
         except _Unexpected:
             self._singly(batch, now)
             return
+        except StorageDown as error:
+            self._refuse(batch, error)
+            return
         try:
             self._commit(desk, now)
         except DataRefused:
@@ -257,6 +261,8 @@ class Intake:
         target = Desk(desk) if isolated else desk
         try:
             result = self._decide(item, target, now, careful)
+        except DatabaseError as error:  # read while deciding: nothing is wrong with the item
+            raise StorageDown(str(error.orig)) from error
         except Exception as error:
             if not isolated:
                 raise _Unexpected from error

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from responder import intake, metrics
 from responder.core.book import Book
@@ -379,3 +380,29 @@ def test_a_store_that_does_not_answer_takes_no_writes(queue: Queue, monkeypatch:
 
     queue.run(work)
     assert queue.instances() == ["a", "b"]
+
+
+def test_what_can_not_be_decided_without_the_store_is_to_be_sent_again(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = queue.intake._decide
+    broken = True
+
+    def reads(item: Any, desk: Desk, now: Instant, careful: bool) -> Any:
+        if broken and not isinstance(item, Heartbeat):
+            raise OperationalError("SELECT", {}, ConnectionError("server closed the connection"))
+        return decide(item, desk, now, careful)
+
+    monkeypatch.setattr(queue.intake, "_decide", reads)
+
+    async def work() -> None:
+        nonlocal broken
+        for item in (Pushed("am-api", [alert("a")]), Command("note", 1, {"text": "n"}, ANN)):
+            with pytest.raises(Unavailable, match="server closed"):
+                await queue.intake.submit(item)
+        broken = False
+        assert await queue.intake.submit(Pushed("am-api", [alert("a")])) == ["accepted"]
+        assert queue.intake.failure is None
+
+    queue.run(work)
+    assert queue.instances() == ["a"]

@@ -49,7 +49,8 @@ def open_engine(url: str, schema: str | None = None, *, read_only: bool = False,
         raise StorageError(f"storage.schema: {schema!r} is not a plain name")
     parsed = parsed.set(query={**_GIVE_UP, **parsed.query})
     options = f"-csearch_path={schema}" if schema else ""
-    pool: dict[str, Any] = {"pool_size": 5} if read_only else {"poolclass": NullPool}  # a lock ends with its session
+    readers = {"pool_size": 5, "pool_pre_ping": True}  # the server may have ended what waits in the pool
+    pool: dict[str, Any] = readers if read_only else {"poolclass": NullPool}  # a lock ends with its session
     try:
         return create_engine(parsed, connect_args={"options": options} if options else {}, **pool)
     except ModuleNotFoundError as error:

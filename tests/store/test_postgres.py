@@ -63,6 +63,17 @@ def test_who_came_in_between_is_found_by_the_epoch(house: House, place: Place) -
     other.close()
 
 
+def test_a_reader_whose_session_was_ended_reads_on(place: Place) -> None:
+    readers = open_engine(place.url, place.schema, read_only=True)
+    with readers.connect() as one:
+        pid = one.execute(text("SELECT pg_backend_pid()")).scalar()
+    with place.engine().begin() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+    with readers.connect() as one:
+        assert one.execute(text("SELECT pg_backend_pid()")).scalar() != pid
+    readers.dispose()
+
+
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_server_that_vanished_is_given_up_in_half_a_minute(place: Place, read_only: bool) -> None:
     def asked(url: str) -> dict[str, str]:
