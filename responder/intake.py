@@ -243,17 +243,17 @@ class Intake:
 
     def _alone(self, waiting: _Waiting, now: Instant) -> None:
         desk = Desk(self._resident)
-        result, error = self._one(waiting.item, desk, now, careful=True)
-        if error is None:
-            try:
+        try:
+            result, error = self._one(waiting.item, desk, now, careful=True)
+            if error is None:
                 self._commit(desk, now)
-            except DataRefused as refused:
-                log.error("an item was refused by the store", extra={"reason": str(refused)})
-                error = refused
-                self._give_back([waiting])
-            except StorageDown as down:
-                self._refuse([waiting], down)
-                return
+        except DataRefused as refused:
+            log.error("an item was refused by the store", extra={"reason": str(refused)})
+            result, error = None, refused
+            self._give_back([waiting])
+        except StorageDown as down:
+            self._refuse([waiting], down)
+            return
         self._answer([(waiting, result, error)])
 
     def _one(self, item: Item, desk: Desk, now: Instant, *, careful: bool) -> tuple[Any, Exception | None]:

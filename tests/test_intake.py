@@ -382,14 +382,17 @@ def test_a_store_that_does_not_answer_takes_no_writes(queue: Queue, monkeypatch:
     assert queue.instances() == ["a", "b"]
 
 
+@pytest.mark.parametrize("alone", [False, True])
 def test_what_can_not_be_decided_without_the_store_is_to_be_sent_again(
-    queue: Queue, monkeypatch: pytest.MonkeyPatch
+    queue: Queue, monkeypatch: pytest.MonkeyPatch, alone: bool
 ) -> None:
     decide = queue.intake._decide
     broken = True
 
     def reads(item: Any, desk: Desk, now: Instant, careful: bool) -> Any:
-        if broken and not isinstance(item, Heartbeat):
+        if broken and alone and not (careful or item.urgent):
+            raise ValueError("a fault that sends each item on its own")
+        if broken:
             raise OperationalError("SELECT", {}, ConnectionError("server closed the connection"))
         return decide(item, desk, now, careful)
 
