@@ -6,6 +6,7 @@ from typing import Any
 
 from responder.core.book import Book
 from responder.core.desk import Desk
+from responder.store.engine import DatabaseError
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,8 @@ def careful_desk(desk: Desk, book: Book) -> Desk:
         own.guard = guard
         try:
             found = work(own)
+        except DatabaseError:  # what could not be read is not the rule's fault
+            raise
         except Exception as error:
             log.exception("a rule could not be evaluated", extra={"rule": rule})
             book.failed(rule, repr(error))

@@ -15,6 +15,7 @@ from responder.core.incident import UNRESOLVED
 from responder.core.signal import MINUTE, Instant, Sample, Signal, shown_fingerprint
 from responder.handlers.guard import careful_desk
 from responder.handlers.ticks import Away
+from responder.store.engine import DatabaseError
 
 log = logging.getLogger(__name__)
 LAPSE = 5 * MINUTE
@@ -91,6 +92,8 @@ def _take(
         own = careful_desk(desk, book)
         try:
             results.append(engine.take_signal(own, book, signal, now, polled=polled))
+        except DatabaseError:  # to be sent again
+            raise
         except Exception:
             log.exception(
                 "a signal could not be decided",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from responder.core import engine
 from responder.core.conditions.state import Closed, Opened
@@ -85,6 +86,18 @@ def careful(story: Story, *signals: Signal) -> list[str]:
     results: list[str] = [*pushed(Pushed("am-api", signals), desk, story.stage.book, story.stage.now, True)]
     story.stage.resident.apply(desk)
     return results
+
+
+@pytest.mark.parametrize("where", ["_advance", "take_signal"])
+def test_what_the_store_could_not_read_is_no_fault_of_the_rule(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OperationalError("SELECT", {}, ConnectionError("server closed the connection"))
+
+    monkeypatch.setattr(engine, where, fails)
+    story = Story(TWO)
+    with pytest.raises(OperationalError):
+        careful(story, alert("A", 0))
+    assert failures_of(story) == {}
 
 
 def test_a_rule_that_fails_on_an_alert_harms_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
