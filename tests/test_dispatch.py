@@ -335,6 +335,21 @@ def test_an_end_in_place_of_another_channel_is_told_though_what_leads_its_bundle
     assert told.count(("resolved", 2)) == 1
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_an_attempt_whose_message_became_moot_counts_too(restarted: bool) -> None:
+    post = Post(ChannelSpec("chat", bundle=MINUTE))
+    post.fails["chat"] = Transient("busy", "http_503")
+    post.fire("a")
+    del post.fails["chat"]
+    post.do("cancel", reason="duplicate")
+    post.at(30)
+    if restarted:
+        post.restart()
+    post.fire("b")
+    post.at(300)
+    assert post.said() == [(60, "opened", 2, 0)]
+
+
 def test_an_end_is_told_after_a_kill_if_the_beginning_had_perhaps_arrived() -> None:
     post = Post(AT_ONCE)
     post.dies = True

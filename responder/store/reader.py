@@ -161,11 +161,10 @@ class Reader:
             return [_message(body) for (body,) in found]
 
     def sent_messages(self, limit: int) -> list[Message]:
-        """Return the newest messages that were sent, to the end or until they were given up."""
+        """Return the newest messages that used their channel and wait no more, whatever became of them."""
         table = schema.outbox
-        query = (
-            select(table.c.body).where(table.c.state.in_(("sent", "failed"))).order_by(table.c.id.desc()).limit(limit)
-        )
+        left = (table.c.state != "waiting") & (table.c.attempt > 0)
+        query = select(table.c.body).where(left).order_by(table.c.id.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_message(body) for (body,) in connection.execute(query)]
 
