@@ -25,6 +25,7 @@ from responder.core.signal import MINUTE, SECOND, Instant, Span
 from responder.core.silenced import silenced_until
 from responder.core.words import text_of, text_of_problem, title_of
 from responder.resident import Resident
+from responder.store.engine import DatabaseError
 
 log = logging.getLogger(__name__)
 SLICE = 500
@@ -337,8 +338,10 @@ def _frozen(message: Message, book: Book, now: Instant, resident: Resident, look
     """Write down what is sent: from now on every attempt carries the same."""
     try:
         return _written(message, book, now, resident, look)
+    except DatabaseError:  # it waits until the store can be read
+        raise
     except Exception as error:
-        log.exception("a message could not be written", extra={"message": message.id})
+        log.exception("a message could not be written", extra={"delivery": message.id})
         return look.fail(message, repr(error))
 
 

@@ -1,7 +1,10 @@
 """What leaves when, and what does not: bundles, occasions, what is moot, what suppresses."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from responder.core import satisfaction
 from responder.core.catalogue import (
@@ -26,6 +29,7 @@ from responder.core.rule import (
     SequenceWhen,
 )
 from responder.core.signal import HOUR, MINUTE, SECOND, Sample, Signal, identity
+from responder.handlers import deliveries
 from responder.handlers.commands import ExpireSilence, OpenByHand, RecordChange
 from responder.handlers.signals import MetricPolled, Pushed
 from responder.ports import Transient
@@ -614,3 +618,20 @@ def test_an_incident_that_stands_alone_again_is_announced() -> None:
     post.do("unmerge", 2)
     post.at(101)
     assert post.said()[1:] == [(100, "opened", 2, 0)]
+
+
+def test_a_message_that_cannot_be_written_fails_and_one_that_cannot_be_read_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults: list[Exception] = [OperationalError("SELECT", {}, ConnectionError("closed")), ZeroDivisionError()]
+
+    def fails(*_: object) -> None:
+        raise faults[0]
+
+    monkeypatch.setattr(deliveries, "_written", fails)
+    message = SimpleNamespace(id=1)
+    look = SimpleNamespace(fail=lambda message, why: why)
+    with pytest.raises(OperationalError):
+        deliveries._frozen(message, None, T0, None, look)  # type: ignore[arg-type]
+    faults.pop(0)
+    assert deliveries._frozen(message, None, T0, None, look) == "ZeroDivisionError()"  # type: ignore[arg-type, comparison-overlap]
