@@ -49,7 +49,7 @@ def main() -> None:
 @click.option("--log", type=click.Choice(["text", "json"]), help="Default: text on a terminal, else JSON lines.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def run(config: Path | None, listen: str | None, log: str | None, log_level: str) -> None:
-    """Run the daemon. SIGTERM ends it, SIGHUP loads again. Status 1: can't start; 3: another one took its database."""
+    """Run the daemon. SIGTERM ends it, SIGHUP loads again. Status 1: can't start; 3: its database went on without it."""
     from responder import log as logs
     from responder.plugins import PluginError, check_owner
 
